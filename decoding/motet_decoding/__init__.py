@@ -1,0 +1,1 @@
+"""What a request may ask of several voices, checked, and how the engine does it."""
