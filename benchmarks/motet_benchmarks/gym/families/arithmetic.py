@@ -1,0 +1,107 @@
+"""Sums, differences and products of small numbers."""
+
+from __future__ import annotations
+
+import random
+
+from motet_benchmarks.gym.family import Problem, family
+
+
+@family(
+    "Add two numbers",
+    "What is {a} + {b}?",
+    "Add {a} and {b}.",
+    "Give the sum of {a} and {b}.",
+    terms=("carry",),
+)
+def addition(rng: random.Random) -> Problem:
+    a, b = rng.randint(2, 99), rng.randint(2, 99)
+    ones, tens = a % 10 + b % 10, a // 10 + b // 10
+    carry = ones // 10
+    # Without a carry to forget, the slip is in the ones.
+    slip = a + b - 10 if carry else a + b + 1
+    carried = f"{tens} + 1 carry = {tens + 1}" if carry else f"{tens} + 0 carry = {tens}"
+    forgotten = f"{tens} + 0 carry = {tens}"
+    start = [f"{a % 10} + {b % 10} = {ones}", f"{a // 10} + {b // 10} = {tens}"]
+    wrong_start = start if carry else [f"{a % 10} + {b % 10} = {ones + 1}", start[1]]
+    return Problem(
+        fields={"a": a, "b": b},
+        answer=a + b,
+        mistakes=[("copied-operand", a), ("forgotten-carry" if carry else "miscounted", slip)],
+        steps=[*start, carried, f"{a} + {b} = {a + b}"],
+        wrong_steps=[*wrong_start, forgotten, f"{a} + {b} = {slip}"],
+        wrong_at=2 if carry else 0,
+    )
+
+
+@family(
+    "Take one number from another",
+    "What is {a} - {b}?",
+    "Subtract {b} from {a}.",
+    "Take {b} away from {a}.",
+)
+def subtraction(rng: random.Random) -> Problem:
+    b, a = sorted(rng.sample(range(1, 100), 2))
+    tens, ones = b // 10 * 10, b % 10
+    wrong = a - tens + ones
+    return Problem(
+        fields={"a": a, "b": b},
+        answer=a - b,
+        mistakes=[("copied-operand", a), ("added-ones", wrong) if ones else ("kept-a-ten", a - b + 10)],
+        steps=[f"{a} - {tens} = {a - tens}", f"{a - tens} - {ones} = {a - b}"],
+        wrong_steps=[f"{a} - {tens} = {a - tens}", f"{a - tens} - {ones} = {wrong}"]
+        if ones
+        else [f"{a} - {tens} = {a - b + 10}", f"{a - b + 10} - 0 = {a - b + 10}"],
+        wrong_at=1 if ones else 0,
+    )
+
+
+@family(
+    "Multiply two numbers",
+    "What is {a} * {b}?",
+    "Multiply {a} by {b}.",
+    "Give the product of {a} and {b}.",
+)
+def product(rng: random.Random) -> Problem:
+    small = rng.randint(2, 9)
+    large = rng.randint(2, min(200 // small, 99))
+    a, b = rng.choice([(small, large), (large, small)])
+    tens, ones = large // 10 * 10, large % 10
+    slip = small * large + small
+    steps, wrong_steps = [f"{a} * {b} = {a * b}"], [f"{a} * {b} = {slip}"]
+    if tens:
+        start = f"{small} * {tens} = {small * tens}"
+        steps = [start, *_last_product(small, ones, small * ones, small * tens)]
+        wrong_steps = [start, *_last_product(small, ones, small * ones + small, small * tens)]
+    return Problem(
+        fields={"a": a, "b": b},
+        answer=a * b,
+        mistakes=[("copied-operand", b), ("added", a + b), ("once-too-often", slip)],
+        steps=steps,
+        wrong_steps=wrong_steps,
+        wrong_at=1 if tens else 0,
+    )
+
+
+def _last_product(small: int, ones: int, part: int, rest: int) -> list[str]:
+    return [f"{small} * {ones} = {part}", f"{rest} + {part} = {rest + part}"]
+
+
+@family(
+    "Find the missing number of a sum",
+    "Find the missing number: {a} + ? = {total}",
+    "Which number is missing in {a} + ? = {total}?",
+    "What must be added to {a} to get {total}?",
+)
+def missing_number(rng: random.Random) -> Problem:
+    a, b = rng.randint(1, 60), rng.randint(1, 40)
+    return Problem(
+        fields={"a": a, "total": a + b},
+        answer=b,
+        mistakes=[("copied-total", a + b), ("added", a + a + b)],
+        steps=[f"? = {a + b} - {a}", f"? = {b}"],
+        wrong_steps=[f"? = {a + b} + {a}", f"? = {a + a + b}"],
+    )
+
+
+ARITHMETIC = (addition, subtraction, product, missing_number)

@@ -1,0 +1,71 @@
+"""Second turns that lean on the first."""
+
+from __future__ import annotations
+
+import random
+
+from motet_benchmarks.gym.family import Problem, family
+from motet_benchmarks.gym.words import COLOURS, NAMES, any_word, some_words
+
+
+@family(
+    "Add to the answer of the turn before",
+    "And now add {c} to it.",
+    "Now add {c}.",
+    "Add {c} to that.",
+    history=("What is {a} + {b}?", "{first}"),
+)
+def then_add(rng: random.Random) -> Problem:
+    a, b, c = rng.randint(2, 50), rng.randint(2, 50), rng.randint(2, 20)
+    first = a + b
+    return Problem(
+        fields={"a": a, "b": b, "c": c, "first": first},
+        answer=first + c,
+        mistakes=[("first-answer", first), ("lost-turn", a + c)],
+        steps=[f"{a} + {b} = {first}", f"{first} + {c} = {first + c}"],
+        wrong_steps=[f"{a} + {b} = {a}", f"{a} + {c} = {a + c}"],
+    )
+
+
+@family(
+    "Say which of the words given before is longer",
+    "Which of the two words I gave was longer?",
+    "Which of these words is longer?",
+    "Give the longer of my two words.",
+    history=("Here are two words: {a}, {b}", "I see two words."),
+)
+def then_longer(rng: random.Random) -> Problem:
+    a, b = some_words(rng, 2)
+    while len(a) == len(b):
+        a, b = some_words(rng, 2)
+    return Problem(
+        fields={"a": a, "b": b}, answer=max(a, b, key=len), mistakes=[("repeated-both", f"{a}, {b}")]
+    )
+
+
+@family(
+    "Recall what the user said before",
+    "Which colour do I like?",
+    "What colour did I say?",
+    "Name the colour that I like.",
+    history=("I am {name} and I like {colour}.", "Hello {name}."),
+    terms=(*NAMES, *COLOURS),
+)
+def then_recall(rng: random.Random) -> Problem:
+    name, colour = rng.choice(NAMES), rng.choice(COLOURS)
+    return Problem(fields={"name": name, "colour": colour}, answer=colour, mistakes=[("the-name", name)])
+
+
+@family(
+    "Spell the word of the turn before backwards",
+    "Now spell it backwards.",
+    "And now backwards.",
+    "Reverse the letters of it.",
+    history=("Say {word}.", "{word}"),
+)
+def then_backwards(rng: random.Random) -> Problem:
+    word = any_word(rng)
+    return Problem(fields={"word": word}, answer=word[::-1], mistakes=[("repeated-word", word)])
+
+
+DIALOGUE = (then_add, then_longer, then_recall, then_backwards)
