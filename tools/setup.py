@@ -75,12 +75,12 @@ def install_torch(backend: str) -> None:
         )
         uv = [str(VENV / "bin" / "uv"), "pip", "install", "--python", str(PYTHON), "--no-deps"]
         must([*uv, "--torch-backend", "cpu", torch], advice)
-    must([str(PYTHON), "-c", "import torch; print('torch', torch.__version__)"])
 
 
 def install_packages(backend: str) -> None:
     """Install both locks as they stand: `--no-deps` keeps out what the CPU lock leaves out on purpose."""
     must([*PIP, "--no-deps", "-r", str(LOCKS / f"{backend}.txt"), "-r", str(LOCKS / "dev.txt")])
+    must([str(PYTHON), "-c", "import torch; print('torch', torch.__version__)"])
     packages_stamp(backend).touch()
 
 

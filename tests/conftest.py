@@ -1,0 +1,37 @@
+"""What every test relies on: no network, no trace in the user's home, asyncio for async tests."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+# Set before any test module imports transformers or vLLM, which read these at import.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["VLLM_NO_USAGE_STATS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def motet_home(tmp_path_factory: pytest.TempPathFactory):
+    """A fresh $MOTET_HOME for the whole run; servers that tests start inherit it."""
+    home = tmp_path_factory.mktemp("motet-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOTET_HOME", str(home))
+        yield home
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch  # a second and more, for which a run without GPU tests has no use
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device, and this machine has none"))
