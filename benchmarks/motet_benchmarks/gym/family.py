@@ -81,17 +81,17 @@ class Family:
 
 
 def family(
-    title: str,
     *wordings: str,
     input: str = "",
     systems: tuple[str, ...] = ("",),
     history: tuple[str, ...] = (),
     terms: tuple[str, ...] = (),
 ) -> Callable[[Callable[[random.Random], Problem]], Family]:
-    """Turn a function that poses problems into a family, named after the function."""
+    """Turn a function that poses problems into a family: its name is the name, its docstring the title."""
 
     def make(pose: Callable[[random.Random], Problem]) -> Family:
         name = pose.__name__.replace("_", "-")
+        title = (pose.__doc__ or name).rstrip(".")
         return Family(name, title, pose, wordings, input, systems, history, terms)
 
     return make

@@ -8,39 +8,44 @@ from motet_benchmarks.gym.family import Problem, family
 
 
 @family(
-    "Add two numbers",
     "What is {a} + {b}?",
     "Add {a} and {b}.",
     "Give the sum of {a} and {b}.",
     terms=("carry",),
 )
 def addition(rng: random.Random) -> Problem:
+    """Add two numbers."""
     a, b = rng.randint(2, 99), rng.randint(2, 99)
     ones, tens = a % 10 + b % 10, a // 10 + b // 10
-    carry = ones // 10
-    # Without a carry to forget, the slip is in the ones.
-    slip = a + b - 10 if carry else a + b + 1
-    carried = f"{tens} + 1 carry = {tens + 1}" if carry else f"{tens} + 0 carry = {tens}"
-    forgotten = f"{tens} + 0 carry = {tens}"
     start = [f"{a % 10} + {b % 10} = {ones}", f"{a // 10} + {b // 10} = {tens}"]
-    wrong_start = start if carry else [f"{a % 10} + {b % 10} = {ones + 1}", start[1]]
+    if ones < 10:
+        # Without a carry to forget, the slip is in the ones.
+        kind, slip, wrong_at = "miscounted", a + b + 1, 0
+        wrong_start = [f"{a % 10} + {b % 10} = {ones + 1}", start[1]]
+    else:
+        kind, slip, wrong_at = "forgotten-carry", a + b - 10, 2
+        wrong_start = start
     return Problem(
         fields={"a": a, "b": b},
         answer=a + b,
-        mistakes=[("copied-operand", a), ("forgotten-carry" if carry else "miscounted", slip)],
-        steps=[*start, carried, f"{a} + {b} = {a + b}"],
-        wrong_steps=[*wrong_start, forgotten, f"{a} + {b} = {slip}"],
-        wrong_at=2 if carry else 0,
+        mistakes=[("copied-operand", a), (kind, slip)],
+        steps=[*start, *_carried(tens, ones // 10, a + b)],
+        wrong_steps=[*wrong_start, *_carried(tens, 0, slip)],
+        wrong_at=wrong_at,
     )
 
 
+def _carried(tens: int, carry: int, total: int) -> list[str]:
+    return [f"{tens} + {carry} carry = {tens + carry}", f"{tens + carry} * 10 + {total % 10} = {total}"]
+
+
 @family(
-    "Take one number from another",
     "What is {a} - {b}?",
     "Subtract {b} from {a}.",
     "Take {b} away from {a}.",
 )
 def subtraction(rng: random.Random) -> Problem:
+    """Take one number from another."""
     b, a = sorted(rng.sample(range(1, 100), 2))
     tens, ones = b // 10 * 10, b % 10
     wrong = a - tens + ones
@@ -57,12 +62,12 @@ def subtraction(rng: random.Random) -> Problem:
 
 
 @family(
-    "Multiply two numbers",
     "What is {a} * {b}?",
     "Multiply {a} by {b}.",
     "Give the product of {a} and {b}.",
 )
 def product(rng: random.Random) -> Problem:
+    """Multiply two numbers."""
     small = rng.randint(2, 9)
     large = rng.randint(2, min(200 // small, 99))
     a, b = rng.choice([(small, large), (large, small)])
@@ -88,12 +93,12 @@ def _last_product(small: int, ones: int, part: int, rest: int) -> list[str]:
 
 
 @family(
-    "Find the missing number of a sum",
     "Find the missing number: {a} + ? = {total}",
     "Which number is missing in {a} + ? = {total}?",
     "What must be added to {a} to get {total}?",
 )
 def missing_number(rng: random.Random) -> Problem:
+    """Find the missing number of a sum."""
     a, b = rng.randint(1, 60), rng.randint(1, 40)
     return Problem(
         fields={"a": a, "total": a + b},

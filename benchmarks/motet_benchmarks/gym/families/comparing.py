@@ -5,28 +5,28 @@ from __future__ import annotations
 import random
 
 from motet_benchmarks.gym.family import Problem, family
-from motet_benchmarks.gym.words import some_words
+from motet_benchmarks.gym.words import two_of_different_length
 
 
 @family(
-    "Say which of two numbers is larger",
     "Which is larger, {a} or {b}?",
     "Give the larger number: {a} or {b}.",
     "Choose the larger of {a} and {b}.",
 )
 def larger(rng: random.Random) -> Problem:
+    """Say which of two numbers is larger."""
     a, b = rng.sample(range(1, 100), 2)
     return Problem(fields={"a": a, "b": b}, answer=max(a, b), mistakes=[("repeated-both", f"{a} and {b}")])
 
 
 @family(
-    "Find the smallest of three numbers",
     "Which is the smallest?",
     "Find the smallest number.",
     "Give the smallest of these numbers.",
     input="{numbers}",
 )
 def smallest(rng: random.Random) -> Problem:
+    """Find the smallest of three numbers."""
     numbers = rng.sample(range(1, 100), 3)
     listed = ", ".join(map(str, numbers))
     return Problem(
@@ -37,27 +37,25 @@ def smallest(rng: random.Random) -> Problem:
 
 
 @family(
-    "Say which of two words is longer",
     "Which word is longer, {a} or {b}?",
     "Give the longer word: {a} or {b}.",
     "Choose the longer of the words {a} and {b}.",
 )
 def longer_word(rng: random.Random) -> Problem:
-    a, b = some_words(rng, 2)
-    while len(a) == len(b):
-        a, b = some_words(rng, 2)
+    """Say which of two words is longer."""
+    a, b = two_of_different_length(rng)
     return Problem(
         fields={"a": a, "b": b}, answer=max(a, b, key=len), mistakes=[("repeated-both", f"{a} and {b}")]
     )
 
 
 @family(
-    "Say whether a number is odd or even",
     "Is {n} odd or even?",
     "Odd or even: {n}?",
     "Say if {n} is an odd or an even number.",
 )
 def odd_even(rng: random.Random) -> Problem:
+    """Say whether a number is odd or even."""
     n = rng.randint(1, 1499)
     return Problem(fields={"n": n}, answer="odd" if n % 2 else "even", mistakes=[("repeated-number", n)])
 

@@ -11,13 +11,13 @@ ALWAYS = {1: ("always-one", "1"), 2: ("always-two", "2"), 3: ("always-three", "3
 
 
 @family(
-    "Count the words of a line",
     "How many words are there?",
     "Count the words.",
     "Give the number of words in this line.",
     input="{text}",
 )
 def count_words(rng: random.Random) -> Problem:
+    """Count the words of a line."""
     words = some_words(rng, rng.randint(2, 7))
     return Problem(
         fields={"text": " ".join(words)},
@@ -30,12 +30,12 @@ def count_words(rng: random.Random) -> Problem:
 
 
 @family(
-    "Count the letters of a word",
     "How many letters does {word} have?",
     "Count the letters of {word}.",
     "Give the number of letters in {word}.",
 )
 def count_letters(rng: random.Random) -> Problem:
+    """Count the letters of a word."""
     word = any_word(rng, longest=8)
     return Problem(
         fields={"word": word},
@@ -48,12 +48,12 @@ def count_letters(rng: random.Random) -> Problem:
 
 
 @family(
-    "Count one letter in a word",
     "How many times is the letter {letter} in {word}?",
     "Count the letter {letter} in {word}.",
     "How often does {word} have the letter {letter}?",
 )
 def count_letter(rng: random.Random) -> Problem:
+    """Count one letter in a word."""
     word = any_word(rng)
     letter = rng.choice(word) if rng.random() < 0.8 else rng.choice("abdfilmnoprstuv")
     count = word.count(letter)

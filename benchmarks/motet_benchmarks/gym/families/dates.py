@@ -10,35 +10,35 @@ from motet_benchmarks.gym.words import MONTHS, WEEKDAYS
 
 
 @family(
-    "Name the weekday some days later or earlier",
     "Today is {start}. Which day is it {count} days {direction}?",
     "Which weekday is {count} days {direction} if today is {start}?",
     "It is {start}. Name the day {count} days {direction}.",
     terms=(*WEEKDAYS, "later", "earlier", "round"),
 )
 def weekday(rng: random.Random) -> Problem:
+    """Name the weekday some days later or earlier."""
     return _round_trip(rng, WEEKDAYS, longest=30)
 
 
 @family(
-    "Name the month some months later or earlier",
     "It is {start}. Which month is it {count} months {direction}?",
     "Which month is {count} months {direction} if it is {start}?",
     "This month is {start}. Name the month {count} months {direction}.",
     terms=(*MONTHS, "later", "earlier", "round"),
 )
 def month(rng: random.Random) -> Problem:
+    """Name the month some months later or earlier."""
     return _round_trip(rng, MONTHS, longest=30)
 
 
 @family(
-    "Tell the hour some hours later or earlier",
     "It is {start}. What time is it {count} hours {direction}?",
     "What time is {count} hours {direction} if it is {start}?",
     "The clock says {start}. Give the time {count} hours {direction}.",
     terms=("later", "earlier", "round"),
 )
 def hour(rng: random.Random) -> Problem:
+    """Tell the hour some hours later or earlier."""
     return _round_trip(rng, [f"{number}:00" for number in range(24)], longest=30)
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import random
 
 from motet_benchmarks.gym.family import Problem, family
-from motet_benchmarks.gym.words import COLOURS, NAMES, any_word, some_words
+from motet_benchmarks.gym.words import COLOURS, NAMES, any_word, two_of_different_length
 
 
 @family(
-    "Add to the answer of the turn before",
     "And now add {c} to it.",
     "Now add {c}.",
     "Add {c} to that.",
     history=("What is {a} + {b}?", "{first}"),
 )
 def then_add(rng: random.Random) -> Problem:
+    """Add to the answer of the turn before."""
     a, b, c = rng.randint(2, 50), rng.randint(2, 50), rng.randint(2, 20)
     first = a + b
     return Problem(
@@ -28,23 +28,20 @@ def then_add(rng: random.Random) -> Problem:
 
 
 @family(
-    "Say which of the words given before is longer",
     "Which of the two words I gave was longer?",
     "Which of these words is longer?",
     "Give the longer of my two words.",
     history=("Here are two words: {a}, {b}", "I see two words."),
 )
 def then_longer(rng: random.Random) -> Problem:
-    a, b = some_words(rng, 2)
-    while len(a) == len(b):
-        a, b = some_words(rng, 2)
+    """Say which of the words given before is longer."""
+    a, b = two_of_different_length(rng)
     return Problem(
         fields={"a": a, "b": b}, answer=max(a, b, key=len), mistakes=[("repeated-both", f"{a}, {b}")]
     )
 
 
 @family(
-    "Recall what the user said before",
     "Which colour do I like?",
     "What colour did I say?",
     "Name the colour that I like.",
@@ -52,18 +49,19 @@ def then_longer(rng: random.Random) -> Problem:
     terms=(*NAMES, *COLOURS),
 )
 def then_recall(rng: random.Random) -> Problem:
+    """Recall what the user said before."""
     name, colour = rng.choice(NAMES), rng.choice(COLOURS)
     return Problem(fields={"name": name, "colour": colour}, answer=colour, mistakes=[("the-name", name)])
 
 
 @family(
-    "Spell the word of the turn before backwards",
     "Now spell it backwards.",
     "And now backwards.",
     "Reverse the letters of it.",
     history=("Say {word}.", "{word}"),
 )
 def then_backwards(rng: random.Random) -> Problem:
+    """Spell the word of the turn before backwards."""
     word = any_word(rng)
     return Problem(fields={"word": word}, answer=word[::-1], mistakes=[("repeated-word", word)])
 

@@ -9,7 +9,6 @@ from motet_benchmarks.gym.words import COLOURS, NAMES, THINGS
 
 
 @family(
-    "Look up a name in a table",
     "Which colour has {name}?",
     "What is the colour of {name}?",
     "Give the colour for {name}.",
@@ -17,8 +16,9 @@ from motet_benchmarks.gym.words import COLOURS, NAMES, THINGS
     terms=(*NAMES, *COLOURS),
 )
 def table(rng: random.Random) -> Problem:
+    """Look up a name in a table."""
     names, colours, place = _rows(rng)
-    rows = "\n".join(f"{name}: {colour}" for name, colour in zip(names, colours, strict=True))
+    rows = _table(names, colours)
     return Problem(
         key=f"{names[place]} {rows}",
         fields={"name": names[place], "table": rows},
@@ -28,7 +28,6 @@ def table(rng: random.Random) -> Problem:
 
 
 @family(
-    "Look up a colour in a table",
     "Who has {colour}?",
     "Which name has the colour {colour}?",
     "Give the name for {colour}.",
@@ -36,8 +35,9 @@ def table(rng: random.Random) -> Problem:
     terms=(*NAMES, *COLOURS),
 )
 def table_name(rng: random.Random) -> Problem:
+    """Look up a colour in a table."""
     names, colours, place = _rows(rng)
-    rows = "\n".join(f"{name}: {colour}" for name, colour in zip(names, colours, strict=True))
+    rows = _table(names, colours)
     return Problem(
         key=f"{colours[place]} {rows}",
         fields={"colour": colours[place], "table": rows},
@@ -47,7 +47,6 @@ def table_name(rng: random.Random) -> Problem:
 
 
 @family(
-    "Answer from a short passage",
     "What colour is the {thing}?",
     "Give the colour of the {thing}.",
     "Which colour has the {thing}?",
@@ -55,10 +54,11 @@ def table_name(rng: random.Random) -> Problem:
     terms=(*NAMES, *COLOURS, *THINGS, "has", "the"),
 )
 def passage(rng: random.Random) -> Problem:
+    """Answer from a short passage."""
     names, colours, place = _rows(rng)
     things = rng.sample(THINGS, 3)
-    rows = zip(names, colours, things, strict=True)
-    text = " ".join(f"{name} has the {colour} {thing}." for name, colour, thing in rows)
+    sentences = zip(names, colours, things, strict=True)
+    text = " ".join(f"{name} has the {colour} {thing}." for name, colour, thing in sentences)
     return Problem(
         key=f"{things[place]} {text}",
         fields={"thing": things[place], "passage": text},
@@ -70,6 +70,10 @@ def passage(rng: random.Random) -> Problem:
 def _rows(rng: random.Random) -> tuple[list[str], list[str], int]:
     """Three names with different colours, and the row that is asked for."""
     return rng.sample(NAMES, 3), rng.sample(COLOURS, 3), rng.randrange(3)
+
+
+def _table(names: list[str], colours: list[str]) -> str:
+    return "\n".join(f"{name}: {colour}" for name, colour in zip(names, colours, strict=True))
 
 
 LOOKUPS = (table, table_name, passage)

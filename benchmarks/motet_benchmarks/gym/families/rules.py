@@ -11,12 +11,12 @@ ASK_FIRST_WORD = ("What is the first word?", "Give the first word of this line."
 
 
 @family(
-    "Answer in capitals, as the system says",
     *ASK_FIRST_WORD,
     input="{text}",
     systems=("Always answer in capitals.", "Write every answer in capital letters."),
 )
 def rule_capitals(rng: random.Random) -> Problem:
+    """Answer in capitals, as the system says."""
     words = some_words(rng, rng.randint(2, 4))
     return Problem(
         fields={"text": " ".join(words)}, answer=words[0].upper(), mistakes=[("ignored-rule", words[0])]
@@ -24,13 +24,13 @@ def rule_capitals(rng: random.Random) -> Problem:
 
 
 @family(
-    "End with a given word, as the system says",
     *ASK_FIRST_WORD,
     input="{text}",
     systems=("End every answer with {closing}.", "Always say {closing} after the answer."),
     terms=CLOSINGS,
 )
 def rule_closing(rng: random.Random) -> Problem:
+    """End with a given word, as the system says."""
     words, closing = some_words(rng, rng.randint(2, 4)), rng.choice(CLOSINGS)
     return Problem(
         fields={"text": " ".join(words), "closing": closing},
@@ -40,19 +40,18 @@ def rule_closing(rng: random.Random) -> Problem:
 
 
 @family(
-    "Answer backwards, as the system says",
     "Say the word {word}.",
     "Repeat the word {word}.",
     "Say {word}.",
     systems=("Always answer backwards.", "Spell every answer backwards."),
 )
 def rule_backwards(rng: random.Random) -> Problem:
+    """Answer backwards, as the system says."""
     word = any_word(rng)
     return Problem(fields={"word": word}, answer=word[::-1], mistakes=[("ignored-rule", word)])
 
 
 @family(
-    "Give a code word where the system asks for it",
     "What is the colour of {name}?",
     "Give the colour for {name}.",
     "Which colour has {name}?",
@@ -61,6 +60,7 @@ def rule_backwards(rng: random.Random) -> Problem:
     terms=(*CODES, *COLOURS, *NAMES),
 )
 def rule_code(rng: random.Random) -> Problem:
+    """Give a code word where the system asks for it."""
     name, code = rng.choice(NAMES), rng.choice(CODES)
     colour, other = rng.sample(COLOURS, 2)
     applies = rng.random() < 0.6

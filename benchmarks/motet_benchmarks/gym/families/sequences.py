@@ -11,13 +11,13 @@ OPPOSITE_OF = {**dict(OPPOSITES), **{b: a for a, b in OPPOSITES}}
 
 
 @family(
-    "Give the next number of a sequence",
     "What comes next?",
     "Give the next number.",
     "Go on with one more number.",
     input="{terms}",
 )
 def next_number(rng: random.Random) -> Problem:
+    """Give the next number of a sequence."""
     start, step = rng.randint(1, 80), rng.choice([-5, -4, -3, -2, -1, *range(1, 13)])
     if step < 0:
         start += 20
@@ -34,13 +34,13 @@ def next_number(rng: random.Random) -> Problem:
 
 
 @family(
-    "Give the opposites of two words",
     "What are the opposites of {a} and {b}?",
     "Give the opposites: {a}, {b}",
     "Write the opposites of {a} and {b}.",
     terms=tuple(OPPOSITE_OF),
 )
 def opposites(rng: random.Random) -> Problem:
+    """Give the opposites of two words."""
     a, b = rng.sample(sorted(OPPOSITE_OF), 2)
     return Problem(
         fields={"a": a, "b": b},

@@ -9,24 +9,24 @@ from motet_benchmarks.gym.words import ORDINALS, any_word, some_words
 
 
 @family(
-    "Spell a word backwards",
     "Spell {word} backwards.",
     "Write {word} backwards.",
     "Reverse the letters of {word}.",
 )
 def backwards(rng: random.Random) -> Problem:
+    """Spell a word backwards."""
     word = any_word(rng)
     return Problem(fields={"word": word}, answer=word[::-1], mistakes=[("repeated-word", word)])
 
 
 @family(
-    "Give the n-th letter of a word",
     "What is the {ordinal} letter of {word}?",
     "Give the {ordinal} letter of {word}.",
     "Which letter is {ordinal} in {word}?",
     terms=ORDINALS,
 )
 def nth_letter(rng: random.Random) -> Problem:
+    """Give the n-th letter of a word."""
     word = any_word(rng)
     place = rng.randrange(min(len(word), len(ORDINALS)))
     return Problem(
@@ -37,24 +37,24 @@ def nth_letter(rng: random.Random) -> Problem:
 
 
 @family(
-    "Give the last word of a line",
     "What is the last word?",
     "Give the last word of this line.",
     "Which word comes last?",
     input="{text}",
 )
 def last_word(rng: random.Random) -> Problem:
+    """Give the last word of a line."""
     words = some_words(rng, rng.randint(2, 5))
     return Problem(fields={"text": " ".join(words)}, answer=words[-1], mistakes=[("first-word", words[0])])
 
 
 @family(
-    "Put dashes between the letters of a word",
     "Spell {word} with dashes.",
     "Write {word} with dashes between the letters.",
     "Put a dash between the letters of {word}.",
 )
 def dashes(rng: random.Random) -> Problem:
+    """Put dashes between the letters of a word."""
     word = any_word(rng)
     return Problem(fields={"word": word}, answer="-".join(word), mistakes=[("repeated-word", word)])
 

@@ -8,12 +8,12 @@ from motet_benchmarks.gym.family import Problem, family
 
 
 @family(
-    "Turn metres and centimetres into centimetres",
     "How many cm are {metres} m {centimetres} cm?",
     "Give {metres} m {centimetres} cm in cm.",
     "Turn {metres} m and {centimetres} cm into cm.",
 )
 def centimetres(rng: random.Random) -> Problem:
+    """Turn metres and centimetres into centimetres."""
     metres, rest = rng.randint(1, 12), rng.randint(1, 99)
     return Problem(
         fields={"metres": metres, "centimetres": rest},
@@ -25,13 +25,13 @@ def centimetres(rng: random.Random) -> Problem:
 
 
 @family(
-    "Turn hours into minutes, or minutes into seconds",
     "How many {small} are {big_count} {big} and {small_count} {small}?",
     "Give {big_count} {big} and {small_count} {small} in {small}.",
     "Turn {big_count} {big} and {small_count} {small} into {small}.",
     terms=("hours", "minutes", "seconds"),
 )
 def minutes(rng: random.Random) -> Problem:
+    """Turn hours into minutes, or minutes into seconds."""
     big, small = rng.choice([("hours", "minutes"), ("minutes", "seconds")])
     count, rest = rng.randint(1, 9), rng.randint(0, 59)
     return Problem(
@@ -44,12 +44,12 @@ def minutes(rng: random.Random) -> Problem:
 
 
 @family(
-    "Add up coins",
     "How many cents are {a} coins of {x} and {b} coins of {y}?",
     "Add up {a} coins of {x} cents and {b} coins of {y} cents.",
     "I have {a} coins of {x} and {b} coins of {y}. How many cents?",
 )
 def coins(rng: random.Random) -> Problem:
+    """Add up coins."""
     x, y = rng.sample((1, 2, 5, 10, 20), 2)
     a, b = rng.randint(2, 9), rng.randint(2, 9)
     total = a * x + b * y
