@@ -1,0 +1,1 @@
+"""How the engine does what a request asks for: everything here runs on vLLM."""

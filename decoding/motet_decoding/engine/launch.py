@@ -1,0 +1,123 @@
+"""What to tell vLLM so that one engine holds an expert and an amateur."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from motet_decoding.engine.arguments import ensure_engine_key
+from motet_decoding.engine.vocabulary import vocabulary_difference
+from motet_decoding.errors import LaunchError
+
+PROCESSOR = "motet_decoding.engine.processor:ContrastProcessor"
+
+#: vLLM options under which a second model can't be honoured, and why.
+_REFUSED = {
+    "speculative_config": "speculative decoding drafts for one model only",
+    "enable_prompt_embeds": "the amateur can't read the expert's prompt embeddings",
+}
+
+
+def pair_options(model: str, amateur: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """vLLM engine arguments that turn ``model`` into the expert of a pair with ``amateur``.
+
+    Args:
+        model: the expert: a folder or a hub name.
+        amateur: the second model: any architecture vLLM serves, the same vocabulary.
+        options: the engine arguments asked for otherwise, by vLLM's names (``hf_overrides``,
+            ``logits_processors``, ``max_model_len``, ...); only what a pair touches is read.
+
+    Returns:
+        The engine arguments to set over ``options``.
+
+    Raises:
+        LaunchError: for a path that isn't a model, a vocabulary that differs, or an option that can't be honoured.
+    """
+    _refuse(options)
+    expert_config, amateur_config = _config(model, "model"), _config(amateur, "amateur")
+    _check_vocabulary(model, amateur)
+    hf_overrides = options.get("hf_overrides") or {}
+    if not isinstance(hf_overrides, dict):
+        raise LaunchError("hf_overrides: must be a dictionary on a server with an amateur, not a function")
+    architectures = hf_overrides.get("architectures") or expert_config.get("architectures") or []
+    if not architectures:
+        raise LaunchError(f"model: {model} names no architecture in its config.json")
+    return {
+        "hf_overrides": {
+            **hf_overrides,
+            "architectures": [f"Paired{architectures[0]}"],
+            "motet": {"amateur": amateur, "key": ensure_engine_key()},
+        },
+        "logits_processors": [*(options.get("logits_processors") or ()), PROCESSOR],
+        "max_model_len": _context_length(options.get("max_model_len"), expert_config, amateur_config),
+        "compilation_config": _compilation(options.get("compilation_config")),
+    }
+
+
+def _refuse(options: Mapping[str, Any]) -> None:
+    for name, reason in _REFUSED.items():
+        if options.get(name):
+            raise LaunchError(f"{name}: can't be used with an amateur: {reason}")
+    if (options.get("pipeline_parallel_size") or 1) > 1:
+        raise LaunchError(
+            "pipeline_parallel_size: can't be used with an amateur; split the models with tensor_parallel_size"
+        )
+
+
+def _config(model: str, field: str) -> dict[str, Any]:
+    """The model's config.json; a local folder is looked at before any hub is asked."""
+    from transformers import PretrainedConfig
+
+    folder = Path(model).expanduser()
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise LaunchError(f"{field}: {model} has no config.json")
+    try:
+        config, _ = PretrainedConfig.get_config_dict(str(folder) if folder.is_dir() else model)
+    except (OSError, ValueError) as error:
+        raise LaunchError(f"{field}: {model} is neither a model folder nor found on the hub: {error}") from error
+    if not config:
+        raise LaunchError(f"{field}: {model} is neither a model folder nor found on the hub")
+    return dict(config)
+
+
+def _check_vocabulary(model: str, amateur: str) -> None:
+    from transformers import AutoTokenizer
+
+    difference = vocabulary_difference(AutoTokenizer.from_pretrained(model), AutoTokenizer.from_pretrained(amateur))
+    if difference:
+        raise LaunchError(f"amateur: {amateur} doesn't share the tokenizer of {model}: {difference}")
+
+
+def _positions(config: Mapping[str, Any]) -> int | None:
+    text = config.get("text_config") or config
+    for name in ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length"):
+        if isinstance(text.get(name), int):
+            return int(text[name])
+    return None
+
+
+def _context_length(asked: Any, expert: Mapping[str, Any], amateur: Mapping[str, Any]) -> int | None:
+    """The context both models can read: the asked one if it fits, else the shorter of the two."""
+    limit = _positions(amateur)
+    if asked is None:
+        known = [length for length in (_positions(expert), limit) if length is not None]
+        return min(known) if limit is not None and known else None
+    if limit is not None and isinstance(asked, int) and asked > limit:
+        raise LaunchError(f"max_model_len: {asked} is more than the amateur's {limit} positions")
+    return int(asked)
+
+
+def _compilation(asked: Any) -> Any:
+    """Piecewise CUDA graphs: a full graph would freeze whether the amateur runs."""
+    if asked is None:
+        return {"cudagraph_mode": "PIECEWISE"}
+    if isinstance(asked, dict):
+        mode = str(asked.get("cudagraph_mode", "PIECEWISE")).upper()
+        if mode not in {"PIECEWISE", "NONE"}:
+            raise LaunchError(
+                f"compilation_config.cudagraph_mode: {mode} can't be used with an amateur, which runs only in the "
+                "steps that ask for it; use PIECEWISE or NONE"
+            )
+        return {**asked, "cudagraph_mode": mode}
+    return asked

@@ -1,0 +1,131 @@
+"""Two models in one engine: any architecture as the expert, any other of the same vocabulary as the amateur.
+
+``PairedLlamaForCausalLM`` and its like are vLLM's own classes with a second model inside, made on demand by this
+module's ``__getattr__``. As subclasses they keep what vLLM asks of the expert: LoRA, quantisation, weight names.
+
+In a step with an asking request both models run on the same tokens and their hidden states travel side by side on
+the last axis, so that vLLM's choice of the rows to sample picks the same rows of both. In any other step the amateur
+does not run at all, and the narrower hidden state says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from motet_decoding.engine import vllm_private
+from motet_decoding.engine.stage import Stage, stage_of
+
+if TYPE_CHECKING:
+    from vllm.config import ModelConfig, VllmConfig
+
+#: ``Paired`` + an architecture's name is the architecture of a two-model engine.
+PREFIX = "Paired"
+_AMATEUR = "amateur"
+
+
+class PairedModel(nn.Module):
+    """The part that every paired class puts before the expert's own class."""
+
+    amateur: nn.Module
+    stage: Stage
+
+    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
+        super().__init__(vllm_config=vllm_config, prefix=prefix)  # type: ignore[call-arg]
+        expert = vllm_config.model_config
+        path = expert.hf_config.motet["amateur"]
+        config = vllm_private.second_model_config(vllm_config, _amateur_config(path, expert))
+        self.amateur = vllm_private.build_model(config, _AMATEUR)
+        self.secondary_weights = [vllm_private.weights_source(path, f"{_AMATEUR}.")]
+        self.expert_hidden_size = expert.get_hidden_size()
+        self.stage = stage_of(vllm_config)
+        self.stage.head = self.amateur.compute_logits  # type: ignore[assignment]
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        positions: torch.Tensor,
+        intermediate_tensors: Any = None,
+        inputs_embeds: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """Hidden states, [tokens, expert_hidden] or, where the amateur ran, [tokens, expert_hidden + amateur_hidden]."""
+        expert = super().forward(input_ids, positions, intermediate_tensors, inputs_embeds, **kwargs)
+        if not self.stage.asking and not vllm_private.in_dummy_run():
+            return expert
+        amateur = self.amateur(input_ids, positions, None, None)
+        return torch.cat([expert, amateur], dim=-1)
+
+    def compute_logits(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor | None:
+        """The expert's logits, [rows, vocab]; the amateur's hidden rows are left on the stage."""
+        size = self.expert_hidden_size
+        paired = hidden_states.shape[-1] > size
+        self.stage.hidden = hidden_states[:, size:] if paired else None
+        logits = super().compute_logits(hidden_states[:, :size] if paired else hidden_states, *args, **kwargs)
+        # Biases and masks are written into these very logits, so an untouched copy must be made here or never.
+        self.stage.unedited = logits.clone() if paired and self.stage.editing and logits is not None else None
+        return logits
+
+    @property
+    def compute_logits_local(self) -> Any:
+        """Absent on purpose: vLLM would sample from a shard of the expert's logits and never meet the contrast."""
+        raise AttributeError("compute_logits_local")
+
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
+        """Loads both checkpoints; the amateur's names arrive under its prefix, behind the expert's."""
+        amateur: list[tuple[str, torch.Tensor]] = []
+
+        def expert_weights() -> Iterable[tuple[str, torch.Tensor]]:
+            for name, tensor in weights:
+                if name.startswith(f"{_AMATEUR}."):
+                    amateur.append((name.removeprefix(f"{_AMATEUR}."), tensor))
+                else:
+                    yield name, tensor
+
+        loaded = set(super().load_weights(expert_weights()) or ())
+        loaded |= {f"{_AMATEUR}.{name}" for name in self.amateur.load_weights(amateur) or ()}
+        return loaded
+
+    def get_model_state_cls(self) -> type[Any]:
+        """vLLM's V2 runner asks the model for the class that prepares its inputs."""
+        from motet_decoding.engine.model_state import PairedModelState
+
+        return PairedModelState
+
+
+def _amateur_config(path: str, expert: ModelConfig) -> ModelConfig:
+    from vllm.config import ModelConfig
+
+    return ModelConfig(
+        model=path,
+        tokenizer=path,
+        dtype=expert.dtype,
+        max_model_len=expert.max_model_len,
+        seed=expert.seed,
+        enforce_eager=expert.enforce_eager,
+    )
+
+
+@cache
+def paired_class(architecture: str) -> type[nn.Module]:
+    """The two-model class over vLLM's class for ``architecture``.
+
+    Raises:
+        AttributeError: when vLLM doesn't know the architecture.
+    """
+    try:
+        expert = vllm_private.architecture_class(architecture)
+    except KeyError:
+        raise AttributeError(f"vLLM has no architecture {architecture}") from None
+    name = f"{PREFIX}{architecture}"
+    return type(name, (PairedModel, expert), {"__module__": __name__, "__qualname__": name})
+
+
+def __getattr__(name: str) -> type[nn.Module]:
+    if not name.startswith(PREFIX):
+        raise AttributeError(name)
+    return paired_class(name.removeprefix(PREFIX))

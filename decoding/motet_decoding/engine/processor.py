@@ -1,0 +1,155 @@
+"""The logits processor that lets the amateur speak, for both of vLLM's model runners.
+
+The V1 runner makes it with ``(vllm_config, device, is_pin_memory)``, tells it of every change in the batch and calls
+``apply(logits)``; the V2 runner makes it with ``(vllm_config, request_states)``, gives each request a slot and calls
+``apply(logits, context)``. Both faces come down to which rows ask for what, and to one call of the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from motet_kernels.contrast import contrast
+from vllm.v1.sample.logits_processor import BatchUpdate, MoveDirectionality
+from vllm.v1.sample.logits_processor import LogitsProcessor as V1LogitsProcessor
+from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext
+from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as V2LogitsProcessor
+
+from motet_decoding.contrast import Contrast
+from motet_decoding.engine.arguments import read_contrast
+from motet_decoding.engine.stage import stage_of
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams
+    from vllm.config import VllmConfig
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What one request asks for, and whether its logits are biased or penalised before the contrast sees them."""
+
+    contrast: Contrast
+    edited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The asking rows of a batch as tensors, in row order; ``index`` is None when every row asks."""
+
+    index: torch.Tensor | None
+    strength: torch.Tensor
+    plausibility: torch.Tensor
+    extrapolate: torch.Tensor
+    amateur_temperature: torch.Tensor
+
+    @classmethod
+    def of(cls, asking: Sequence[tuple[int, _Asking]], batch: int, device: torch.device) -> _Rows:
+        asked = [entry.contrast for _, entry in asking]
+        index = None if len(asking) == batch else torch.tensor([row for row, _ in asking], device=device)
+        numbers = torch.tensor([[c.strength, c.plausibility, c.amateur_temperature] for c in asked], device=device)
+        extrapolate = torch.tensor([c.form == "extrapolate" for c in asked], device=device)
+        return cls(index, numbers[:, 0], numbers[:, 1], extrapolate, numbers[:, 2])
+
+
+class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):  # type: ignore[misc]
+    """Turns the asking rows' logits into contrastive scores, before temperature and truncation.
+
+    Grammar, bans and ``logit_bias`` come before it under both runners. Penalties come after it under V1 and before
+    it under V2; presence and frequency penalties add up to the same score either way.
+    """
+
+    def __init__(self, vllm_config: VllmConfig, *runner: Any) -> None:
+        self.key: str = vllm_config.model_config.hf_config.motet["key"]
+        self.stage = stage_of(vllm_config)
+        self.stage.processor = self
+        #: By batch row (V1) or by slot (V2).
+        self.asking: dict[int, _Asking] = {}
+        self._rows: tuple[tuple[tuple[int, _Asking], ...], int, _Rows] | None = None
+
+    def is_argmax_invariant(self) -> bool:
+        return False
+
+    # What V1 tells.
+
+    def update_state(self, batch_update: BatchUpdate | None) -> None:
+        """V1: follows the batch's rows; called before every forward pass."""
+        if batch_update is None:
+            return
+        for row in batch_update.removed:
+            self.asking.pop(row, None)
+        for row, params, _, _ in batch_update.added:
+            self._admit(row, params, edited=bool(params.logit_bias))
+        for source, target, direction in batch_update.moved:
+            moving, standing = self.asking.pop(source, None), self.asking.pop(target, None)
+            if moving is not None:
+                self.asking[target] = moving
+            if standing is not None and direction == MoveDirectionality.SWAP:
+                self.asking[source] = standing
+        self._expect(self.asking.values())
+
+    # What V2 tells.
+
+    def add_request(self, req_idx: int, sampling_params: SamplingParams) -> bool:
+        """V2: notes the request of a slot; whether it wants this processor."""
+        penalised = (
+            sampling_params.presence_penalty != 0.0
+            or sampling_params.frequency_penalty != 0.0
+            or sampling_params.repetition_penalty != 1.0
+        )
+        return self._admit(req_idx, sampling_params, edited=penalised or bool(sampling_params.logit_bias))
+
+    def expect_slots(self, slots: Sequence[int]) -> None:
+        """V2: the slots of the batch that is about to run; called by ``PairedModelState``."""
+        self._expect([self.asking[slot] for slot in slots if slot in self.asking])
+
+    # What both do.
+
+    def apply(self, logits: torch.Tensor, context: LogitsContext | None = None) -> torch.Tensor:
+        """Contrasts the asking rows of ``logits``, [rows, vocab], in place."""
+        if context is None:
+            asking = sorted(self.asking.items())
+        else:
+            slots = context.idx_mapping_np.tolist()
+            asking = [(row, self.asking[slot]) for row, slot in enumerate(slots) if slot in self.asking]
+        if not asking:
+            return logits
+        hidden, head = self.stage.hidden, self.stage.head
+        if hidden is None or head is None:
+            raise RuntimeError("a contrast request reached sampling without the amateur having run")
+        rows = self._tensors(tuple(asking), len(logits), logits.device)
+        unedited = self.stage.unedited
+        if rows.index is not None:
+            hidden = hidden[rows.index]
+            unedited = None if unedited is None else unedited[rows.index]
+        return contrast(
+            logits,
+            head(hidden),
+            rows.strength,
+            rows.plausibility,
+            rows.extrapolate,
+            rows.amateur_temperature,
+            rows=rows.index,
+            unedited=unedited,
+        )
+
+    def _admit(self, place: int, params: SamplingParams, *, edited: bool) -> bool:
+        asked = read_contrast(params.extra_args, self.key)
+        if asked is None:
+            self.asking.pop(place, None)
+            return False
+        self.asking[place] = _Asking(asked, edited)
+        return True
+
+    def _expect(self, asking: Any) -> None:
+        entries = list(asking)
+        self.stage.asking = bool(entries)
+        self.stage.editing = any(entry.edited for entry in entries)
+
+    def _tensors(self, asking: tuple[tuple[int, _Asking], ...], batch: int, device: torch.device) -> _Rows:
+        """The batch rarely changes from one step to the next, so neither do these."""
+        if self._rows is None or self._rows[0] != asking or self._rows[1] != batch:
+            self._rows = asking, batch, _Rows.of(asking, batch, device)
+        return self._rows[2]

@@ -1,0 +1,50 @@
+"""Where the model and the logits processor of one worker meet, once a step.
+
+The processor knows which requests ask for a contrast before the forward pass; the model knows the amateur's
+hidden states after it. Both are made by vLLM, apart from each other, so they meet here under the engine's id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+import torch
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+
+
+@dataclass(eq=False)
+class Stage:
+    """One worker's current step.
+
+    Attributes:
+        asking: whether any request of this step's batch wants the amateur.
+        editing: whether one of those also has its logits biased or penalised before the contrast.
+        hidden: the amateur's hidden states at the step's logits rows, [rows, amateur_hidden], or None when it
+            did not run.
+        unedited: the expert's logits before any edit, [rows, vocab]; kept only while ``editing``.
+        head: maps the amateur's hidden states to its logits.
+        processor: the worker's logits processor.
+    """
+
+    asking: bool = False
+    editing: bool = False
+    hidden: torch.Tensor | None = None
+    unedited: torch.Tensor | None = None
+    head: Callable[[torch.Tensor], torch.Tensor] | None = None
+    processor: object | None = None
+
+
+_STAGES: WeakValueDictionary[str, Stage] = WeakValueDictionary()
+
+
+def stage_of(vllm_config: VllmConfig) -> Stage:
+    """The stage of the engine that was built from ``vllm_config``, in this process."""
+    stage = _STAGES.get(vllm_config.instance_id)
+    if stage is None:
+        stage = _STAGES[vllm_config.instance_id] = Stage()
+    return stage

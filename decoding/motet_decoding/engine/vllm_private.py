@@ -1,0 +1,77 @@
+"""Every reach of the decoding room into parts of vLLM that its documentation does not promise.
+
+Seen with vLLM 0.32.0. ``tests/decoding/test_vllm_private.py`` fails when one of them moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+    from vllm.config import ModelConfig, VllmConfig
+
+
+def architectures() -> Iterable[str]:
+    """The architectures that vLLM can serve."""
+    from vllm import ModelRegistry
+
+    return ModelRegistry.get_supported_archs()
+
+
+def register_architecture(name: str, like: str, location: str) -> None:
+    """Registers ``location`` (``module:Class``) as ``name``, with the configuration checks vLLM makes for ``like``."""
+    from vllm import ModelRegistry
+    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
+
+    ModelRegistry.register_model(name, location)
+    if like in MODELS_CONFIG_MAP:
+        MODELS_CONFIG_MAP[name] = MODELS_CONFIG_MAP[like]
+
+
+def architecture_class(name: str) -> type[nn.Module]:
+    """vLLM's class for the architecture ``name``."""
+    from vllm import ModelRegistry
+
+    return ModelRegistry.models[name].load_model_cls()
+
+
+def second_model_config(vllm_config: VllmConfig, model_config: ModelConfig) -> VllmConfig:
+    """The engine's configuration for a second model: its own quantisation, everything else shared.
+
+    The same construction as vLLM's for a draft model (``v1/spec_decode/draft_model.py``).
+    """
+    from vllm.config.utils import replace
+
+    return replace(vllm_config, quant_config=None, model_config=model_config)
+
+
+def build_model(vllm_config: VllmConfig, prefix: str) -> nn.Module:
+    """An uninitialised model whose attention layers are registered with the engine under ``prefix``."""
+    from vllm.model_executor.model_loader.utils import initialize_model
+
+    with _model_tag(prefix):
+        return initialize_model(vllm_config=vllm_config, prefix=prefix)
+
+
+def _model_tag(tag: str) -> AbstractContextManager[None]:
+    """Keeps the compiled graphs of two models in one engine apart."""
+    from vllm.compilation.backends import set_model_tag
+
+    return set_model_tag(tag)
+
+
+def weights_source(path: str, prefix: str) -> Any:
+    """A second checkpoint for the default loader, its names under ``prefix``."""
+    from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
+
+    return DefaultModelLoader.Source(path, None, prefix=prefix)
+
+
+def in_dummy_run() -> bool:
+    """Whether the running forward pass is vLLM's own profiling, warm-up or graph capture."""
+    from vllm.forward_context import get_forward_context
+
+    return get_forward_context().attn_metadata is None
