@@ -19,9 +19,10 @@ def addition(rng: random.Random) -> Problem:
     ones, tens = a % 10 + b % 10, a // 10 + b // 10
     start = [f"{a % 10} + {b % 10} = {ones}", f"{a // 10} + {b // 10} = {tens}"]
     if ones < 10:
-        # Without a carry to forget, the slip is in the ones.
-        kind, slip, wrong_at = "miscounted", a + b + 1, 0
-        wrong_start = [f"{a % 10} + {b % 10} = {ones + 1}", start[1]]
+        # Without a carry to forget, the slip is in the ones, and must not bring a carry either.
+        off = 1 if ones < 9 else -1
+        kind, slip, wrong_at = "miscounted", a + b + off, 0
+        wrong_start = [f"{a % 10} + {b % 10} = {ones + off}", start[1]]
     else:
         kind, slip, wrong_at = "forgotten-carry", a + b - 10, 2
         wrong_start = start
@@ -71,6 +72,7 @@ def product(rng: random.Random) -> Problem:
     small = rng.randint(2, 9)
     large = rng.randint(2, min(200 // small, 99))
     a, b = rng.choice([(small, large), (large, small)])
+    small, large = min(a, b), max(a, b)
     tens, ones = large // 10 * 10, large % 10
     slip = small * large + small
     steps, wrong_steps = [f"{a} * {b} = {a * b}"], [f"{a} * {b} = {slip}"]
