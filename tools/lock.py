@@ -75,7 +75,9 @@ def _write(name: str, lines: list[str]) -> None:
 
 def main() -> None:
     """Resolve the three locks, the CUDA lock and the tools keeping to the CPU lock's versions where they can."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--upgrade", action="append", default=[], metavar="PACKAGE")
     upgrades = [f"--upgrade-package={package}" for package in parser.parse_args().upgrade]
 

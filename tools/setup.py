@@ -40,7 +40,10 @@ def run(command: list[str]) -> bool:
     """Run a command with its output going to the log; whether it succeeded."""
     with LOG.open("a") as log:
         print("$", *command, file=log, flush=True)
-        return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode == 0
+        return (
+            subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
+            == 0
+        )
 
 
 def must(command: list[str], advice: str = "") -> None:
@@ -52,7 +55,10 @@ def must(command: list[str], advice: str = "") -> None:
 def make_venv() -> None:
     """Begin with an empty environment, so that nothing half-done of an earlier run is left in it."""
     made = subprocess.run(
-        [sys.executable, "-m", "venv", "--clear", str(VENV)], stdin=subprocess.DEVNULL, capture_output=True, text=True
+        [sys.executable, "-m", "venv", "--clear", str(VENV)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
     )
     VENV.mkdir(exist_ok=True)
     LOG.write_text(made.stdout + made.stderr)
@@ -122,12 +128,19 @@ def set_up(backend: str, stamp: Path) -> None:
 
 def main() -> int:
     """Set up, one process at a time; 0 where the environment is complete, 1 after a failure, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--backend", choices=["cpu", "cuda"], required=True, help="which lock to install")
-    parser.add_argument("--stamp", type=Path, default=VENV / ".motet-by-hand", help="written when all is done")
+    parser.add_argument(
+        "--stamp", type=Path, default=VENV / ".motet-by-hand", help="written when all is done"
+    )
     options = parser.parse_args()
     if (platform.system(), platform.machine()) not in {("Linux", "x86_64"), ("Linux", "aarch64")}:
-        print("vLLM's wheels are for Linux on x86_64 and aarch64; elsewhere use a container or WSL 2.", file=sys.stderr)
+        print(
+            "vLLM's wheels are for Linux on x86_64 and aarch64; elsewhere use a container or WSL 2.",
+            file=sys.stderr,
+        )
         return 1
     with Path(__file__).open() as lock:  # a second `make` waits here, then finds the stamp
         fcntl.flock(lock, fcntl.LOCK_EX)
