@@ -49,16 +49,13 @@ def subtraction(rng: random.Random) -> Problem:
     """Take one number from another."""
     b, a = sorted(rng.sample(range(1, 100), 2))
     tens, ones = b // 10 * 10, b % 10
-    wrong = a - tens + ones
+    left = a - tens
     return Problem(
         fields={"a": a, "b": b},
         answer=a - b,
-        mistakes=[("copied-operand", a), ("added-ones", wrong) if ones else ("kept-a-ten", a - b + 10)],
-        steps=[f"{a} - {tens} = {a - tens}", f"{a - tens} - {ones} = {a - b}"],
-        wrong_steps=[f"{a} - {tens} = {a - tens}", f"{a - tens} - {ones} = {wrong}"]
-        if ones
-        else [f"{a} - {tens} = {a - b + 10}", f"{a - b + 10} - 0 = {a - b + 10}"],
-        wrong_at=1 if ones else 0,
+        mistakes=[("copied-operand", a), ("kept-a-ten", a - b + 10)],
+        steps=[f"{a} - {tens} = {left}", f"{left} - {ones} = {a - b}"],
+        wrong_steps=[f"{a} - {tens} = {left + 10}", f"{left + 10} - {ones} = {a - b + 10}"],
     )
 
 

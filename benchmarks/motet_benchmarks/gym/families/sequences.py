@@ -25,11 +25,9 @@ def next_number(rng: random.Random) -> Problem:
     return Problem(
         fields={"terms": f"{a}, {b}, {c}"},
         answer=c + step,
-        mistakes=[("repeated-last", c), ("one-more", c + 1), ("one-less", c - 1)],
+        mistakes=[("repeated-last", c), ("one-too-many", c + step + 1)],
         steps=[f"{b} - {a} = {step}", f"{c} + {step} = {c + step}"],
-        wrong_steps=[f"{b} - {a} = -1", f"{c} + -1 = {c - 1}"]
-        if step != -1
-        else [f"{b} - {a} = 1", f"{c} + 1 = {c + 1}"],
+        wrong_steps=[f"{b} - {a} = {step + 1}", f"{c} + {step + 1} = {c + step + 1}"],
     )
 
 

@@ -52,16 +52,14 @@ def coins(rng: random.Random) -> Problem:
     """Add up coins."""
     x, y = rng.sample((1, 2, 5, 10, 20), 2)
     a, b = rng.randint(2, 9), rng.randint(2, 9)
-    total = a * x + b * y
+    parts, total = [f"{a} * {x} = {a * x}", f"{b} * {y} = {b * y}"], a * x + b * y
     return Problem(
         fields={"a": a, "x": x, "b": b, "y": y},
         answer=total,
-        mistakes=[("copied-first", a), ("second-as-ones", a * x + b) if y > 1 else ("first-as-ones", a + b)],
-        steps=[f"{a} * {x} = {a * x}", f"{b} * {y} = {b * y}", f"{a * x} + {b * y} = {total}"],
-        wrong_steps=[f"{a} * {x} = {a * x}", f"{b} * {y} = {b}", f"{a * x} + {b} = {a * x + b}"]
-        if y > 1
-        else [f"{a} * {x} = {a}", f"{b} * {y} = {b}", f"{a} + {b} = {a + b}"],
-        wrong_at=1 if y > 1 else 0,
+        mistakes=[("copied-first", a), ("only-first", a * x)],
+        steps=[*parts, f"{a * x} + {b * y} = {total}"],
+        wrong_steps=[*parts, f"{a * x} + {b * y} = {a * x}"],
+        wrong_at=2,
     )
 
 
