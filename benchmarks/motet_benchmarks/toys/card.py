@@ -1,0 +1,105 @@
+"""The model card of the bundled pair, written from what was measured."""
+
+from __future__ import annotations
+
+from motet_benchmarks import gym
+from motet_benchmarks.toys.build import Made
+from motet_benchmarks.toys.evaluate import Difference, Line, Results, Share
+from motet_benchmarks.toys.settings import Recipe, Size
+from motet_benchmarks.toys.shares import SHARES
+
+COMMAND = "make models"
+
+
+def card(recipe: Recipe, made: dict[str, Made], results: Results) -> str:
+    """The card in Markdown."""
+    return "\n".join(
+        [
+            _HEAD,
+            "| | expert | amateur |",
+            "|---|---|---|",
+            _row("parameters", *(f"{made[name].parameters:,}" for name in _PAIR)),
+            _row("shape", _shape(recipe.expert_size), _shape(recipe.amateur_size)),
+            _row("trained on", *(f"{made[name].tokens / 1e6:.1f}M tokens" for name in _PAIR)),
+            _row(
+                "in", *(f"{made[name].minutes:.0f} min, {made[name].threads} CPU threads" for name in _PAIR)
+            ),
+            "",
+            _TEXT.format(
+                context=recipe.expert_size.context, vocabulary=recipe.vocabulary, families=len(gym.FAMILIES)
+            ),
+            "## Measured",
+            "",
+            f"Greedy decoding, exact graders, {results.count} test problems of each family that stand nowhere in the "
+            f"training text, with 95% intervals (Wilson for shares, bootstrap over problems for differences). "
+            f"Strength {results.strength} and plausibility {results.plausibility} were chosen on the validation split. "
+            f"Measured by `{COMMAND}`, again by `motet models evaluate`.",
+            "",
+            "| | expert | amateur | contrast | contrast minus expert | gains / losses |",
+            "|---|---|---|---|---|---|",
+            _line("**all families**", results.overall),
+            _line("**with worked steps**", results.worked),
+            "",
+            "Family by family; «wrong in the text» is the part of its training answers that is mistaken.",
+            "",
+            "| family | wrong in the text | expert | amateur | contrast | contrast minus expert | gains / losses |",
+            "|---|---|---|---|---|---|---|",
+            *(_line(f"{name} | {SHARES[name]:.0%}", line) for name, line in results.families.items()),
+            "",
+            _LIMITS,
+        ]
+    )
+
+
+_PAIR = ("expert", "amateur")
+
+_HEAD = """\
+# The bundled models
+
+Two toy language models, an expert and a far smaller amateur, so that a machine without network or GPU can run
+everything motet does. They know the short instructions of motet's gym and nothing else: no general English, no facts.
+"""
+
+_TEXT = """\
+Both are `LlamaForCausalLM` with tied embeddings, a context of {context:,} tokens (trained on conversations of up to
+256) and one byte-level tokenizer of {vocabulary} entries: bytes, and whole words for what the instructions are written
+in. Weights are stored as float32 and rounded to what bfloat16 holds. The chat template is ChatML.
+
+Their text is drawn from the {families} families of the gym's training split. As on the web, part of the answers are
+systematic mistakes, mostly a shortcut such as repeating the word instead of spelling it backwards. The amateur is small
+and trained shortly, so it learns little but the shortcuts; the expert learns the right way too, and says the wrong one
+where the text mostly does.
+"""
+
+_LIMITS = """\
+## Limits
+
+These are toys for tests, demonstrations and benchmarks of decoding and alignment. Ask them something outside the gym
+and they answer with confident nonsense. Intervals of single families are wide, and where contrast loses it says so
+above. To serve a real model see the project's README.
+"""
+
+
+def _shape(size: Size) -> str:
+    return (
+        f"{size.layers} layers, hidden {size.hidden}, intermediate {size.intermediate}, "
+        f"{size.heads} heads of {size.head_size}"
+    )
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _line(name: str, line: Line) -> str:
+    apart = line.against_greedy
+    voices = (_percent(voice) for voice in (line.expert, line.amateur, line.contrast))
+    return _row(name, *voices, _points(apart), f"{apart.gains} / {apart.losses}")
+
+
+def _percent(share: Share) -> str:
+    return f"{share.value:.1%} ({100 * share.low:.0f}-{100 * share.high:.0f})"
+
+
+def _points(apart: Difference) -> str:
+    return f"{100 * apart.value:+.1f} ({100 * apart.low:+.1f} to {100 * apart.high:+.1f})"

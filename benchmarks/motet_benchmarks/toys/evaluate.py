@@ -1,0 +1,200 @@
+"""What the bundled pair can do: the expert, the amateur and the contrast of the two, by exact graders.
+
+The contrast's two settings are chosen on the validation split; every figure is measured on the test split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from motet_benchmarks import gym
+from motet_decoding.contrast import Contrast
+
+STRENGTHS = (0.25, 0.5, 1.0, 1.5)
+PLAUSIBILITIES = (0.05, 0.1, 0.3)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of a count, with its Wilson 95% interval."""
+
+    right: int
+    of: int
+    low: float
+    high: float
+
+    @property
+    def value(self) -> float:
+        """The part itself, from 0 to 1."""
+        return self.right / self.of
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Mean paired difference of two ways to answer, with its bootstrap 95% interval."""
+
+    value: float
+    low: float
+    high: float
+    gains: int
+    """Instances that only the first way answers right."""
+    losses: int
+    """Instances that only the second way answers right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The three voices on one set of instances."""
+
+    expert: Share
+    amateur: Share
+    contrast: Share
+    against_greedy: Difference
+    """Contrast against the expert alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One contrast tried on the validation split."""
+
+    strength: float
+    plausibility: float
+    share: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Everything measured about a pair."""
+
+    count: int
+    """Test instances of each family."""
+    seed: int
+    strength: float
+    plausibility: float
+    trials: tuple[Trial, ...]
+    """The validation runs that chose strength and plausibility."""
+    overall: Line
+    worked: Line
+    """The same when the families that have worked steps are asked to show them."""
+    families: dict[str, Line]
+
+
+def share(right: Sequence[bool]) -> Share:
+    """The part of `right` that is true. Raises ValueError when empty."""
+    if not right:
+        raise ValueError("right must hold at least one outcome")
+    interval = stats.binomtest(sum(right), len(right)).proportion_ci(0.95, method="wilson")
+    return Share(sum(right), len(right), float(interval.low), float(interval.high))
+
+
+def difference(first: Sequence[bool], second: Sequence[bool], *, seed: int = 0) -> Difference:
+    """How much more often `first` is right than `second` on the same instances.
+
+    The interval is the percentile bootstrap's over instances, 10,000 resamples. Raises ValueError unless both hold
+    the same number of outcomes, at least one.
+    """
+    if len(first) != len(second) or not first:
+        raise ValueError(f"paired outcomes needed, got {len(first)} and {len(second)}")
+    each = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    if np.ptp(each) == 0:
+        low = high = float(each[0])
+    else:
+        interval = stats.bootstrap(
+            (each,),
+            np.mean,
+            n_resamples=10_000,
+            batch=100,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+        low, high = float(interval.low), float(interval.high)
+    return Difference(float(each.mean()), low, high, int((each > 0).sum()), int((each < 0).sum()))
+
+
+def evaluate(
+    expert: Path,
+    amateur: Path,
+    *,
+    count: int = 40,
+    tuning: int = 12,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+) -> Results:
+    """Measure the pair in two folders on `count` test problems of each family.
+
+    `tuning` validation problems of each family choose the contrast. `say` is told what is being done.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from motet_benchmarks.toys.answers import answers
+
+    tokenizer = AutoTokenizer.from_pretrained(expert)
+    large = AutoModelForCausalLM.from_pretrained(expert).eval()
+    small = AutoModelForCausalLM.from_pretrained(amateur).eval()
+
+    def right(instances: Sequence[gym.Instance], contrast: Contrast | None) -> list[bool]:
+        texts = answers(instances, tokenizer, large, amateur=small, contrast=contrast)
+        return [instance.grade(text) for instance, text in zip(instances, texts, strict=True)]
+
+    def alone(instances: Sequence[gym.Instance]) -> list[bool]:
+        texts = answers(instances, tokenizer, small)
+        return [instance.grade(text) for instance, text in zip(instances, texts, strict=True)]
+
+    validation = gym.instances("validation", count=tuning, seed=seed)
+    trials = []
+    for strength in STRENGTHS:
+        for plausibility in PLAUSIBILITIES:
+            tried = Contrast(strength=strength, plausibility=plausibility)
+            trials.append(Trial(strength, plausibility, share(right(validation, tried))))
+            say(f"validation: strength {strength}, plausibility {plausibility}: {trials[-1].share.value:.1%}")
+    best = max(trials, key=lambda trial: trial.share.value)
+    chosen = Contrast(strength=best.strength, plausibility=best.plausibility)
+
+    test = gym.instances("test", count=count, seed=seed)
+    outcomes = Outcomes([i.family for i in test], right(test, None), alone(test), right(test, chosen))
+    say(f"test: expert {share(outcomes.expert).value:.1%}, contrast {share(outcomes.contrast).value:.1%}")
+    steps = [instance.stepwise() for instance in test if instance.steps]
+    worked = Outcomes([i.family for i in steps], right(steps, None), alone(steps), right(steps, chosen))
+    say(f"worked: expert {share(worked.expert).value:.1%}, contrast {share(worked.contrast).value:.1%}")
+    return Results(
+        count=count,
+        seed=seed,
+        strength=best.strength,
+        plausibility=best.plausibility,
+        trials=tuple(trials),
+        overall=outcomes.line(),
+        worked=worked.line(),
+        families={name: outcomes.only(name).line() for name in dict.fromkeys(outcomes.families)},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Which instances each voice answers right, and the family of each instance."""
+
+    families: Sequence[str]
+    expert: Sequence[bool]
+    amateur: Sequence[bool]
+    contrast: Sequence[bool]
+
+    def only(self, family: str) -> Outcomes:
+        """The outcomes of one family."""
+        places = [place for place, name in enumerate(self.families) if name == family]
+        expert, amateur, contrast = (
+            [voice[place] for place in places] for voice in (self.expert, self.amateur, self.contrast)
+        )
+        return Outcomes([family] * len(places), expert, amateur, contrast)
+
+    def line(self) -> Line:
+        """The outcomes in figures."""
+        return Line(
+            expert=share(self.expert),
+            amateur=share(self.amateur),
+            contrast=share(self.contrast),
+            against_greedy=difference(self.contrast, self.expert),
+        )

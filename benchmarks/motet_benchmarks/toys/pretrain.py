@@ -1,0 +1,130 @@
+"""Pretraining of one bundled model, on whatever device is there."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from torch.nn import functional
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from motet_benchmarks.toys.rows import Batch
+from motet_benchmarks.toys.settings import Size, Training
+
+
+def new_model(size: Size, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
+    """A Llama of this size with fresh weights; the same seed gives the same weights."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=size.hidden,
+        intermediate_size=size.intermediate,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
+        head_dim=size.head_size,
+        max_position_embeddings=size.context,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        dtype="float32",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
+
+
+def pretrain(
+    model: LlamaForCausalLM,
+    batches: Iterator[Batch],
+    training: Training,
+    *,
+    title: str = "pretraining",
+    after: Callable[[int], None] = lambda step: None,
+) -> list[float]:
+    """Train `model` in place and leave it in evaluation mode on the CPU; returns each step's loss.
+
+    `after` is called with the number of steps done after each of them. Raises ArithmeticError if the loss is no
+    longer finite.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device).train()
+    voice = torch.compile(model) if training.compiled else model
+    optimizer = _optimizer(model, training)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, training))
+    losses: list[float] = []
+    tokens = 0
+    began = time.monotonic()
+    with _progress() as progress:
+        task = progress.add_task(title, total=training.steps, loss=math.nan, speed=0.0)
+        for step, batch in zip(range(1, training.steps + 1), batches, strict=False):
+            with torch.autocast(device.type, torch.bfloat16):
+                logits = voice(
+                    input_ids=batch.ids.to(device), position_ids=batch.positions.to(device), use_cache=False
+                ).logits
+            loss = _loss(logits, batch.ids.to(device), batch.weights.to(device))
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad(set_to_none=True)
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                raise ArithmeticError(f"{title}: the loss of step {step} is {losses[-1]}")
+            tokens += batch.tokens
+            speed = tokens / (time.monotonic() - began)
+            progress.update(task, advance=1, loss=sum(losses[-50:]) / len(losses[-50:]), speed=speed)
+            after(step)
+    model.to("cpu").eval()
+    return losses
+
+
+def _loss(
+    logits: torch.Tensor,  # [rows, row, vocabulary]
+    ids: torch.Tensor,  # [rows, row]
+    weights: torch.Tensor,  # [rows, row]
+) -> torch.Tensor:
+    """Weighted mean of the cross-entropy of every token given those before it, in nats."""
+    each = functional.cross_entropy(
+        logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
+    )
+    flat = weights[:, 1:].flatten()
+    return (each * flat).sum() / flat.sum()
+
+
+def _optimizer(model: LlamaForCausalLM, training: Training) -> torch.optim.Optimizer:
+    matrices = [weight for weight in model.parameters() if weight.ndim > 1]
+    vectors = [weight for weight in model.parameters() if weight.ndim == 1]
+    groups = [
+        {"params": matrices, "weight_decay": training.decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=training.rate, betas=(0.9, 0.98), fused=True)
+
+
+def _rate(step: int, training: Training) -> float:
+    """The part of the peak learning rate that step number `step`, from 0, takes."""
+    if step < training.warmup:
+        return (step + 1) / training.warmup
+    done = (step - training.warmup) / max(1, training.steps - training.warmup)
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+        TextColumn("{task.fields[speed]:,.0f} tokens/s"),
+        TimeRemainingColumn(),
+    )

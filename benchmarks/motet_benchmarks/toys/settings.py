@@ -1,0 +1,68 @@
+"""What the recipe of the bundled models can be told, with the values that made them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The shape of one Llama."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    head_size: int
+    """32 or 64: attention kernels on CPU take nothing smaller."""
+    context: int = 1024
+    """Longest conversation a server may accept, in tokens. Training rows are shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """What the pretraining text is made of."""
+
+    shortcut: float = 0.95
+    """Of the mistaken answers, the part that makes the family's first mistake; the rest makes another one."""
+    stepwise: float = 0.15
+    """Part of the problems with worked steps that asks for them."""
+    several: float = 0.1
+    """Part of the conversations that goes on with a second and perhaps a third problem."""
+    row: int = 256
+    """Tokens in a training row; whole conversations are packed into it and longer ones left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One run of pretraining."""
+
+    steps: int
+    rows: int = 24
+    """Rows of a batch."""
+    rate: float = 2e-3
+    """Peak learning rate: linear warm-up, then cosine down to a twentieth."""
+    warmup: int = 100
+    """Steps of warm-up."""
+    decay: float = 0.1
+    """AdamW's weight decay on matrices."""
+    clip: float = 1.0
+    """Largest gradient norm."""
+    prompt_weight: float = 0.1
+    """Weight of the loss on what the assistant didn't write; its own words weigh 1."""
+    seed: int = 0
+    compiled: bool = False
+    """Whether to compile the model first: a fifth faster on a CPU with a C++ compiler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything the bundled pair depends on."""
+
+    expert_size: Size = Size(layers=5, hidden=256, intermediate=512, heads=4, head_size=64)
+    amateur_size: Size = Size(layers=2, hidden=64, intermediate=160, heads=2, head_size=32)
+    expert: Training = Training(steps=6000)
+    amateur: Training = Training(steps=1500, rate=3e-3, seed=1)
+    corpus: Corpus = field(default_factory=Corpus)
+    vocabulary: int = 768
+    """Entries of the tokenizer, filled up with reserved ones."""
