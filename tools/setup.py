@@ -149,7 +149,7 @@ def main() -> int:
         try:
             set_up(options.backend, options.stamp)
         except SetupError as failure:
-            tail = LOG.read_text().splitlines()[-20:]
+            tail = [line[:300] for line in LOG.read_text().splitlines()[-20:]]
             print("failed\n", *tail, sep="\n", file=sys.stderr)
             print(f"{failure}\nSet-up failed; the whole log is {os.path.relpath(LOG)}.", file=sys.stderr)
             return 1
