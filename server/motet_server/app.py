@@ -1,0 +1,150 @@
+"""The routes of ours on vLLM's own app (entry-point group ``vllm.endpoint_plugins``).
+
+A request's way: body -> ``requests.prepare`` -> vLLM's route function -> ``responses``. Everything between the
+checked request and its tokens is vLLM's and the engine's.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from motet_decoding.contrast import Contrast
+from motet_decoding.errors import RequestError
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from motet_server import metrics, vllm_private
+from motet_server.errors import named_field, refusal
+from motet_server.gate import Gate
+from motet_server.requests import OWN_FIELDS, Order, Route, prepare, read_body
+from motet_server.responses import annotated, annotated_stream, opened
+from motet_server.settings import ServerSettings
+
+
+class MotetEndpoints:
+    """vLLM's ``EndpointPlugin``: ``contrast`` on chat and completions, presets in the model list."""
+
+    name = "motet"
+    required_tasks = ("generate",)
+
+    def attach_router(self, app: FastAPI) -> None:
+        """Puts our three routes in place of vLLM's and the gate before all of them."""
+        settings = settings_of(app.state)
+        routes = (chat_route(), completions_route())
+        app.add_middleware(Gate, max_body=settings.max_body, paths=[route.path for route in routes])
+        for route in routes:
+            app.add_api_route(
+                route.path,
+                _endpoint(route, settings),
+                methods=["POST"],
+                response_model=None,
+                openapi_extra=_openapi(route),
+            )
+        app.add_api_route("/v1/models", _models(settings), methods=["GET"])
+
+    async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
+        """Nothing: the settings came with the command line's arguments."""
+
+
+def settings_of(state: Any) -> ServerSettings:
+    """The server's settings; vLLM carries them on its own arguments into every process that answers HTTP."""
+    return getattr(state.args, "motet", None) or ServerSettings()
+
+
+def chat_route() -> Route:
+    """POST /v1/chat/completions."""
+    from openai.types.chat import completion_create_params as openai
+
+    request_type, handler = vllm_private.chat_handler()
+    fields = _fields(request_type, openai.CompletionCreateParamsStreaming)
+    return Route("chat", "/v1/chat/completions", "messages", request_type, handler, fields)
+
+
+def completions_route() -> Route:
+    """POST /v1/completions."""
+    from openai.types import completion_create_params as openai
+
+    request_type, handler = vllm_private.completion_handler()
+    fields = _fields(request_type, openai.CompletionCreateParamsStreaming)
+    return Route("completions", "/v1/completions", "prompt", request_type, handler, fields)
+
+
+def _fields(request_type: type[Any], openai: Any) -> frozenset[str]:
+    aliases = {field.alias for field in request_type.model_fields.values() if field.alias}
+    return frozenset({*request_type.model_fields, *aliases, *openai.__required_keys__, *openai.__optional_keys__})
+
+
+def _endpoint(route: Route, settings: ServerSettings) -> Callable[[Request], Awaitable[Response]]:
+    """The route function: refusals, ours and vLLM's, leave it in one shape, named and counted."""
+
+    @vllm_private.cancelled_with_client
+    async def respond(order: Order, request: Request) -> Response | None:
+        response = await route.handler(order.request, request)
+        if isinstance(response, StreamingResponse):
+            response = await opened(response)
+        if response is None or response.status_code >= 400:
+            return response  # the client has left, or vLLM refuses
+        if order.contrast is not None:
+            metrics.count_request(route.name, form=order.contrast.form, preset=order.preset)
+        served_as = vllm_private.answers_as(request.app.state, order.request.model)
+        if isinstance(response, StreamingResponse):
+            response.body_iterator = annotated_stream(
+                response.body_iterator, order, served_as, lambda sent: _count_tokens(route, order, request, sent)
+            )
+            return response
+        _count_tokens(route, order, request, 0)
+        return annotated(response, order, served_as)
+
+    async def answer(request: Request) -> Response | None:
+        try:
+            body = read_body(await _content(request))
+            order = prepare(body, route, settings, vllm_private.served_names(request.app.state))
+            response = await respond(order, request)
+        except RequestError as error:
+            response = refusal(error)
+        except vllm_private.request_problems() as problem:
+            described = vllm_private.describe_problem(problem)
+            response = JSONResponse({"error": described}, status_code=described["code"])
+        if response is not None and response.status_code >= 400:
+            return _named_and_counted(response, route)
+        return response
+
+    return answer
+
+
+async def _content(request: Request) -> bytes:
+    """The body of a request that says it is JSON: a browser's form can then not pose as one."""
+    if request.headers.get("content-type", "").split(";", 1)[0].strip().lower() != "application/json":
+        raise RequestError("body", "must be sent with the header Content-Type: application/json")
+    return await request.body()
+
+
+def _count_tokens(route: Route, order: Order, request: Request, sent: int) -> None:
+    if order.contrast is not None:
+        tokens = vllm_private.generated_tokens(request)
+        metrics.count_tokens(route.name, sent if tokens is None else tokens)
+
+
+def _named_and_counted(response: Response, route: Route) -> JSONResponse:
+    error = named_field(json.loads(bytes(response.body))["error"], prompt=route.prompt)
+    status = response.status_code
+    metrics.count_error(route.name, status=status, param=error["param"], known={*route.fields, *OWN_FIELDS, "body"})
+    return JSONResponse({"error": error}, status_code=status)
+
+
+def _models(settings: ServerSettings) -> Callable[[Request], Awaitable[JSONResponse]]:
+    async def show_models(request: Request) -> JSONResponse:
+        return JSONResponse(await vllm_private.model_list(request.app.state, list(settings.presets)))
+
+    return show_models
+
+
+def _openapi(route: Route) -> dict[str, Any]:
+    """The body's description in the server's own API pages: vLLM's, and our field."""
+    contrast = {"anyOf": [Contrast.model_json_schema(), {"type": "boolean"}, {"type": "null"}]}
+    vllm = {"$ref": f"#/components/schemas/{route.request_type.__name__}"}
+    schema = {"allOf": [vllm, {"type": "object", "properties": {"contrast": contrast}}]}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

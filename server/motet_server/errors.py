@@ -1,0 +1,83 @@
+"""Errors as OpenAI's clients know them: ``{"error": {"message", "type", "param", "code"}}``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from motet_decoding.errors import RequestError
+from pydantic import ValidationError
+from starlette.responses import JSONResponse
+
+#: Names by which vLLM's own errors call the prompt, which is `messages` or `prompt` to a client.
+_PROMPT_NAMES = {"input_tokens", "input_text", "prompt_is_token_ids"}
+_TOOL_CHOICE = re.compile(r'^("auto" tool choice|tool_choice=)')
+#: vLLM appends its parameter's name and value to the sentence; `param` says the first, the body the second.
+_APPENDIX = re.compile(r" \(parameter=[\w.]+(, value=.*)?\)$", re.DOTALL)
+
+
+def error_answer(
+    message: str, *, param: str | None, status: int = 400, kind: str = "BadRequestError"
+) -> JSONResponse:
+    """The answer to a request that isn't honoured; ``param`` is the field at fault, in dots."""
+    return JSONResponse(
+        {"error": {"message": message, "type": kind, "param": param, "code": status}}, status_code=status
+    )
+
+
+def refusal(error: RequestError) -> JSONResponse:
+    """The 400 for a field that can't be honoured."""
+    return error_answer(str(error), param=error.field)
+
+
+def named_field(error: Mapping[str, Any], *, prompt: str) -> dict[str, Any]:
+    """vLLM's own error with the field's name put right.
+
+    Args:
+        error: what stands under ``error`` in vLLM's answer.
+        prompt: the route's name for the prompt, ``messages`` or ``prompt``.
+    """
+    message, param = str(error.get("message", "")), error.get("param")
+    if param in _PROMPT_NAMES:
+        param = prompt
+    elif param is None and _TOOL_CHOICE.match(message):
+        param = "tool_choice"
+    return {**error, "message": _APPENDIX.sub("", message), "param": param}
+
+
+def first_problem(error: ValidationError, body: Mapping[str, Any]) -> RequestError:
+    """What pydantic found wrong with ``body``, as one field and one sentence.
+
+    A value of a union fails once for every member of it: such complaints are told together, under the deepest
+    part of the body they share.
+    """
+    problems = error.errors(include_url=False, include_context=True)
+    first = problems[0]
+    reason = (first.get("ctx") or {}).get("error")
+    if parameter := getattr(reason, "parameter", None):  # one of vLLM's own checks, which names its field
+        return RequestError(parameter, _APPENDIX.sub("", str(reason)))
+    field = first["loc"][0] if first["loc"] else None
+    related = [problem for problem in problems if problem["loc"][:1] == first["loc"][:1]]
+    paths = [_path_in_body(problem["loc"], body, missing=problem["type"] == "missing") for problem in related]
+    shared = paths[0]
+    for path in paths[1:]:
+        shared = shared[: next((i for i, (a, b) in enumerate(zip(shared, path, strict=False)) if a != b), len(path))]
+    messages = list(dict.fromkeys(problem["msg"] for problem in related))
+    sentence = "; or ".join(message[:1].lower() + message[1:] for message in messages[:3])
+    return RequestError(".".join(map(str, shared)) or str(field or "body"), f"{sentence:.500}")
+
+
+def _path_in_body(location: Sequence[str | int], body: Any, *, missing: bool) -> tuple[str | int, ...]:
+    """The part of pydantic's location that a client would recognise: keys and indices that are in the body."""
+    path: list[str | int] = []
+    for index, part in enumerate(location):
+        inside = (isinstance(body, dict) and part in body) or (
+            isinstance(body, list) and isinstance(part, int) and part < len(body)
+        )
+        if inside:
+            body = body[part]
+            path.append(part)
+        elif missing and index == len(location) - 1:
+            path.append(part)
+    return tuple(path)

@@ -1,0 +1,93 @@
+"""What every request passes before any route: no body too large, no ``contrast`` where it would be ignored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from motet_server.errors import error_answer
+from motet_server.metrics import count_error
+from motet_server.requests import OWN_FIELDS
+
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+class Gate:
+    """ASGI middleware over vLLM's app.
+
+    Args:
+        app: what comes behind.
+        max_body: largest body in bytes; a larger one gets a 413.
+        paths: the routes that know our fields. On any other route a JSON body with one of them gets a 400.
+    """
+
+    def __init__(self, app: ASGIApp, max_body: int, paths: Collection[str]) -> None:
+        self.app = app
+        self.max_body = max_body
+        self.paths = frozenset(paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Reads the body once, judges it, and lets the app read it again."""
+        if scope["type"] != "http" or scope["method"] not in _WITH_BODY:
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        declared = headers.get("content-length", "")
+        body = None if declared.isdigit() and int(declared) > self.max_body else await self._read(receive)
+        if body is None:
+            count_error("any", status=413, param="body", known=("body",))
+            answer = error_answer(
+                f"body: more than the {self.max_body} bytes this server reads (--max-body)",
+                param="body",
+                status=413,
+                kind="RequestTooLargeError",
+            )
+            await answer(scope, receive, send)
+            return
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        field = None if path in self.paths else _own_field(headers.get("content-type", ""), body)
+        if field is not None:
+            count_error("any", status=400, param=field, known=OWN_FIELDS)
+            where = " and ".join(sorted(self.paths))
+            await error_answer(f"{field}: {path} doesn't know this field; use {where}", param=field)(
+                scope, receive, send
+            )
+            return
+        await self.app(scope, _replay(body, receive), send)
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """The whole body, or None as soon as it is too large."""
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self.max_body:
+                return None
+            if not message.get("more_body", False):
+                return b"".join(parts)
+
+
+def _own_field(content_type: str, body: bytes) -> str | None:
+    if "json" not in content_type.lower() or not any(f'"{field}"'.encode() in body for field in OWN_FIELDS):
+        return None
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return None  # the route behind says what is wrong with it
+    if not isinstance(content, dict):
+        return None
+    return next((field for field in sorted(OWN_FIELDS) if content.get(field) not in (None, False)), None)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return replay

@@ -1,0 +1,203 @@
+"""``motet serve``: everything that can be checked is checked, then vLLM serves with our routes on its app."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Sequence
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from motet_decoding.contrast import Contrast
+from motet_decoding.errors import LaunchError
+from pydantic import BaseModel, ConfigDict, Field
+
+from motet_server.console import StartDisplay, start_block
+from motet_server.presets import collect_presets
+from motet_server.settings import BUNDLED_NAME, DEFAULT_MAX_BODY, ServerSettings
+
+#: What a model without a chat template is given, by option.
+CHATML = """\
+{%- for message in messages -%}
+<|im_start|>{{ message['role'] }}
+{{ message['content'] }}<|im_end|>
+{% endfor -%}
+{%- if add_generation_prompt -%}
+<|im_start|>assistant
+{% endif -%}
+"""
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_PLUGIN = "motet"
+_PLUGIN_GROUP = "vllm.endpoint_plugins"
+
+
+class ServeCommand(BaseModel):
+    """What was asked on the command line, ours; ``vllm`` holds what is left for vLLM."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Annotated[str | None, Field(description="A folder or hub name; the bundled expert if not given.")] = None
+    amateur: str | None = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="0 takes a free one.")] = 8000
+    contrast: Contrast = Contrast()
+    presets: Path | None = None
+    preset: tuple[str, ...] = ()
+    max_body: int = DEFAULT_MAX_BODY
+    default_chat_template: Literal["refuse", "chatml"] = "refuse"
+    verbose: bool = False
+    vllm: tuple[str, ...] = ()
+
+
+def serve(command: ServeCommand) -> None:
+    """Serves until told to stop.
+
+    Raises:
+        LaunchError: saying what to do instead, before any model is loaded.
+    """
+    model, amateur = _models(command)
+    settings = ServerSettings(
+        amateur=amateur,
+        contrast=command.contrast,
+        presets=collect_presets(
+            command.presets, command.preset, defaults=command.contrast, amateur=amateur is not None
+        ),
+        max_body=command.max_body,
+    )
+    port = _free_port(command.host, command.port)
+    _check_installed()
+    _set_environment(offline=command.model is None and command.amateur is None, verbose=command.verbose)
+
+    # From here on vLLM is imported, which takes seconds.
+    from motet_server import vllm_private
+
+    options = vllm_private.parse_options([model, *command.vllm], _defaults(command, model, port))
+    options.model = options.model_tag
+    if amateur is not None:
+        _pair(options, model, amateur)
+    if command.default_chat_template == "chatml" and not vllm_private.has_chat_template(options):
+        options.chat_template = CHATML
+        settings = settings.model_copy(update={"chatml": True})
+    options.motet = settings
+
+    name = (options.served_model_name or [model])[0]
+    shown = "127.0.0.1" if command.host in {"0.0.0.0", "::"} else command.host
+    scheme = "https" if options.ssl_certfile else "http"
+    block = start_block(
+        version=version("motet"),
+        model=name,
+        source="bundled" if command.model is None else model,
+        amateur="bundled" if amateur is not None and command.amateur is None else amateur,
+        address=f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}",
+        presets=list(settings.presets),
+        key=bool(options.api_key or os.environ.get("VLLM_API_KEY")),
+    )
+    with StartDisplay((shown, port), f"motet is starting {name} ...", block):
+        try:
+            vllm_private.serve(options)
+        except Exception as error:
+            if command.verbose:
+                raise
+            raise LaunchError(f"{error} (--verbose shows vLLM's own log)") from error
+
+
+def _models(command: ServeCommand) -> tuple[str, str | None]:
+    if command.model is not None:
+        _check_model("model", command.model)
+    if command.amateur is not None:
+        _check_model("amateur", command.amateur)
+    if command.model is not None:
+        return command.model, command.amateur
+    from motet_models import AMATEUR, EXPERT
+
+    for path in (EXPERT, AMATEUR):
+        if not (path / "config.json").is_file():
+            raise LaunchError(f"the bundled models are missing ({path}); rebuild them with `make models`")
+    return str(EXPERT), command.amateur or str(AMATEUR)
+
+
+def _check_model(field: str, model: str) -> None:
+    """A folder must be one of a model; anything that can only be a path must be there; the rest is the hub's."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not any((path / name).is_file() for name in ("config.json", "params.json")):
+            raise LaunchError(f"{field}: {model} has no config.json, so it isn't a model's folder")
+    elif not path.is_file() and "://" not in model and ":" not in model and not _HUB_NAME.fullmatch(model):
+        raise LaunchError(f"{field}: {model} doesn't exist")
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port to serve on, seen to be free; vLLM binds it again after a minute of loading."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        if port and error.errno is not None and error.errno == 98:
+            raise LaunchError(f"port {port} on {host} is in use; choose another with --port") from None
+        raise LaunchError(f"can't listen on {host} port {port}: {error.strerror or error}") from None
+
+
+def _check_installed() -> None:
+    """vLLM only logs a plugin it can't find or load, and would then ignore every ``contrast``."""
+    found = [point for point in entry_points(group=_PLUGIN_GROUP) if point.name == _PLUGIN]
+    if not found:
+        raise LaunchError(f"motet isn't installed with its entry points ({_PLUGIN_GROUP}); install it with pip")
+
+
+def _set_environment(*, offline: bool, verbose: bool) -> None:
+    """What vLLM and its processes read from the environment, where the user hasn't set it."""
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    if not verbose:
+        # On a CPU, vLLM and torch warn dozens of times about what is as it should be.
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning,ignore::UserWarning")
+    # On a CPU vLLM would take most of the machine's memory for its cache. In GiB; read on CPUs only.
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    if offline:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if "VLLM_PLUGINS" not in os.environ:
+        # Endpoint plugins load by name only, and naming one makes vLLM load no unnamed plugin of any other kind.
+        groups = entry_points()
+        names = {
+            point.name
+            for group in groups.groups
+            if group.startswith("vllm.") and group != _PLUGIN_GROUP
+            for point in groups.select(group=group)
+        }
+        os.environ["VLLM_PLUGINS"] = ",".join(sorted(names | {_PLUGIN}))
+    elif _PLUGIN not in os.environ["VLLM_PLUGINS"].split(","):
+        os.environ["VLLM_PLUGINS"] += f",{_PLUGIN}"
+
+
+def _defaults(command: ServeCommand, model: str, port: int) -> dict[str, Any]:
+    from motet_server import vllm_private
+
+    defaults: dict[str, Any] = {"host": command.host, "port": port}
+    if command.model is None:
+        defaults["served_model_name"] = [BUNDLED_NAME]
+    if not command.verbose:
+        defaults |= {"uvicorn_log_level": "warning", "use_tqdm_on_load": False}
+    if vllm_private.on_cpu():
+        defaults["enforce_eager"] = True  # nothing is gained there by a minute of compiling
+    return defaults
+
+
+def _pair(options: Any, model: str, amateur: str) -> None:
+    from motet_decoding.engine.launch import pair_options
+
+    for name, value in pair_options(model, amateur, vars(options)).items():
+        setattr(options, name, value)
+
+
+def split_model(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The model, if it stands first, and what is left for vLLM."""
+    if arguments and not arguments[0].startswith("-"):
+        return arguments[0], list(arguments[1:])
+    return None, list(arguments)

@@ -1,0 +1,198 @@
+"""From an HTTP body to vLLM's request: what was asked is checked, read and handed on; nothing is ignored."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from motet_decoding.contrast import Contrast, parse_contrast
+from motet_decoding.engine.arguments import engine_arguments, ensure_engine_key
+from motet_decoding.errors import RequestError
+from pydantic import ValidationError
+
+from motet_server.errors import first_problem
+from motet_server.settings import ServerSettings
+from motet_server.vllm_private import Handler
+
+#: Fields of ours, beside OpenAI's and vLLM's.
+OWN_FIELDS = frozenset({"contrast", "best_of"})
+
+#: OpenAI's fields that vLLM would drop in silence although they change the answer.
+_NOT_HERE = frozenset({"functions", "function_call", "audio", "web_search_options"})
+
+#: Fields under which a second model can't be heard, and why.
+_NOT_WITH_CONTRAST = {
+    "use_beam_search": "beams are scored by the expert alone",
+    "prompt_embeds": "the amateur can't read the expert's embeddings",
+    "kv_transfer_params": "transferred caches hold nothing of the amateur's",
+    "ec_transfer_params": "transferred caches hold nothing of the amateur's",
+}
+
+#: Our keys in ``SamplingParams.extra_args`` start with this, and no client's may.
+_ENGINE_PREFIX = "motet"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One of the two routes that know ``contrast``.
+
+    Attributes:
+        name: how metrics call it.
+        path: where clients find it.
+        prompt: the name of its prompt field.
+        request_type: vLLM's model of the body.
+        handler: vLLM's route function.
+        fields: the top-level fields that vLLM or OpenAI know.
+    """
+
+    name: Literal["chat", "completions"]
+    path: str
+    prompt: Literal["messages", "prompt"]
+    request_type: type[Any]
+    handler: Handler
+    fields: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A checked request.
+
+    Attributes:
+        request: vLLM's, ready for its handler.
+        model: the model's name as the client wrote it.
+        preset: the preset that the name chose, if any.
+        contrast: what to tell the client was applied; a neutral one needs nothing of the engine.
+    """
+
+    request: Any
+    model: str | None
+    preset: str | None
+    contrast: Contrast | None
+
+
+def read_body(content: bytes) -> dict[str, Any]:
+    """The body as a JSON object of finite numbers.
+
+    Raises:
+        RequestError: about ``body``, or naming the field of a NaN or infinity.
+    """
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise RequestError("body", f"not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise RequestError("body", f"must be a JSON object, not {_json_type(body)}")
+    _check_finite(body, "")
+    return body
+
+
+def prepare(body: dict[str, Any], route: Route, settings: ServerSettings, served: Collection[str]) -> Order:
+    """Reads ``body`` (and takes out what is ours) into a request for vLLM's handler.
+
+    Args:
+        body: from ``read_body``.
+        route: where it was sent.
+        settings: the server's.
+        served: the names by which the model and its adapters are known.
+
+    Raises:
+        RequestError: naming the field that can't be honoured.
+    """
+    _check_fields(body, route)
+    _take_best_of(body)
+    asked = body.get("model")
+    model, preset = split_model_name(asked, settings, served)
+    contrast = _take_contrast(body, settings, preset)
+    if contrast is not None:
+        _check_honoured(body, contrast, settings)
+    if preset is not None:
+        body["model"] = model
+    try:
+        request = route.request_type.model_validate(body)
+    except ValidationError as error:
+        raise first_problem(error, body) from None
+    if contrast is not None and not contrast.neutral:
+        arguments = engine_arguments(contrast, request.cache_salt)
+        request.vllm_xargs = {**(request.vllm_xargs or {}), **arguments.extra_args}
+        request.cache_salt = arguments.cache_salt
+    if settings.chatml and route.name == "chat":
+        # Without the model's own template its end-of-turn marker isn't known to the engine as an end.
+        request.stop = [*([request.stop] if isinstance(request.stop, str) else request.stop or []), "<|im_end|>"]
+    return Order(request, asked if isinstance(asked, str) else None, preset, contrast)
+
+
+def split_model_name(
+    name: Any, settings: ServerSettings, served: Collection[str]
+) -> tuple[str | None, str | None]:
+    """``MODEL:NAME`` as the model and one of the server's presets; other names are left whole."""
+    if not isinstance(name, str):
+        return None, None
+    model, colon, preset = name.rpartition(":")
+    if colon and name not in served and model in served and preset in settings.presets:
+        return model, preset
+    return name, None
+
+
+def _check_fields(body: Mapping[str, Any], route: Route) -> None:
+    for field, value in body.items():
+        if field in _NOT_HERE and value is not None:
+            raise RequestError(field, "isn't available on this server")
+        if field not in route.fields and field not in OWN_FIELDS:
+            near = get_close_matches(field, route.fields | OWN_FIELDS, n=1, cutoff=0.7)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise RequestError(f"{field:.100}", f"unknown field{meant}")
+    if body.get("modalities") not in (None, ["text"]):
+        raise RequestError("modalities", 'only ["text"] is available on this server')
+    if body.get(route.prompt) == []:
+        raise RequestError(route.prompt, "must not be empty")
+    xargs = body.get("vllm_xargs")
+    for key in xargs if isinstance(xargs, dict) else ():
+        if key.lower().startswith(_ENGINE_PREFIX) or key == ensure_engine_key():
+            raise RequestError(f"vllm_xargs.{key:.100}", "reserved for the server; use the field `contrast`")
+
+
+def _take_best_of(body: dict[str, Any]) -> None:
+    best_of = body.pop("best_of", None)
+    if best_of is None or (best_of == 1 and best_of is not True and body.get("n") in (None, 1)):
+        return
+    raise RequestError("best_of", "isn't available on this server")
+
+
+def _take_contrast(body: dict[str, Any], settings: ServerSettings, preset: str | None) -> Contrast | None:
+    """What the body asks for over what the model's name asks for; ``false`` asks for none, ``null`` says nothing."""
+    value = body.pop("contrast", None)
+    if preset is None:
+        return parse_contrast(value, settings.contrast)
+    return parse_contrast(True if value is None else value, settings.presets[preset].contrast)
+
+
+def _check_honoured(body: Mapping[str, Any], contrast: Contrast, settings: ServerSettings) -> None:
+    if contrast.against == "amateur" and settings.amateur is None:
+        raise RequestError(
+            "contrast.against", "this server has one model and no amateur; start it with --amateur MODEL"
+        )
+    for field, reason in _NOT_WITH_CONTRAST.items():
+        if body.get(field):
+            raise RequestError(field, f"can't be combined with contrast: {reason}")
+
+
+def _check_finite(value: Any, path: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RequestError(path, f"must be a finite number, got {value}")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(item, str):
+                _check_finite(item, f"{path}.{key:.100}" if path else f"{key:.100}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            if not isinstance(item, (str, int)):
+                _check_finite(item, f"{path}.{index}")
+
+
+def _json_type(value: Any) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(value), "null")

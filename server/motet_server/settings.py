@@ -1,0 +1,39 @@
+"""What one server is told at start; read by every process that answers HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from motet_decoding.contrast import Contrast
+from pydantic import BaseModel, ConfigDict, Field
+
+#: The request bodies a server reads unless told otherwise, in bytes.
+DEFAULT_MAX_BODY = 16 * 2**20
+
+#: What the bundled pair is called in /v1/models and in requests.
+BUNDLED_NAME = "motet-toy"
+
+
+class Preset(BaseModel):
+    """What a model name of the form ``MODEL:NAME`` asks for without saying so in the body."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    contrast: Annotated[Contrast, Field(description="The contrast that this name stands for.")]
+
+
+class ServerSettings(BaseModel):
+    """Everything of ours that vLLM's own options don't cover. Picklable: vLLM hands it to its API processes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    amateur: Annotated[str | None, Field(description="The second model, a folder or a hub name.")] = None
+    contrast: Annotated[Contrast, Field(description="What `contrast: true` and unnamed keys stand for.")] = Contrast()
+    presets: Annotated[Mapping[str, Preset], Field(description="By the name behind the colon.")] = {}
+    max_body: Annotated[int, Field(ge=1, description="Largest request body in bytes; more is a 413.")] = (
+        DEFAULT_MAX_BODY
+    )
+    chatml: Annotated[
+        bool, Field(description="The model has no chat template and answers in ChatML, ending at <|im_end|>.")
+    ] = False

@@ -1,0 +1,197 @@
+"""Every reach of the server into parts of vLLM that its documentation does not promise.
+
+Seen with vLLM 0.32.0. ``tests/server/test_vllm_private.py`` fails when one of them moves.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from motet_decoding.errors import LaunchError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+SEEN_WITH = "0.32.0"
+
+Handler = Callable[[Any, "Request"], Awaitable["Response"]]
+
+
+def parse_options(arguments: Sequence[str], defaults: Mapping[str, Any]) -> Namespace:
+    """vLLM's own reading of ``vllm serve``'s arguments.
+
+    Args:
+        arguments: the command line behind ``serve``, the model first if it is named.
+        defaults: what vLLM's options are without being named.
+
+    Raises:
+        LaunchError: with vLLM's complaint, and the option that was probably meant.
+    """
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+    from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    class Parser(FlexibleArgumentParser):  # type: ignore[misc,unused-ignore]
+        def error(self, message: str) -> NoReturn:
+            raise LaunchError(_complaint(message, [name for action in self._actions for name in action.option_strings]))
+
+    cli_env_setup()
+    parser = make_arg_parser(Parser(prog="motet serve"))
+    parser.set_defaults(**defaults)
+    try:
+        options = parser.parse_args(list(arguments))
+        validate_parsed_serve_args(options)
+    except (TypeError, ValueError) as error:
+        raise error if isinstance(error, LaunchError) else LaunchError(str(error)) from error
+    return options  # type: ignore[no-any-return,unused-ignore]
+
+
+def _complaint(message: str, known: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    unknown = message.removeprefix("unrecognized arguments: ")
+    if unknown == message:
+        return message
+    name = unknown.split()[0].split("=", 1)[0]
+    near = get_close_matches(name.replace("_", "-"), known, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"{name}: neither motet nor vLLM has this option{meant} (motet serve --vllm-help lists vLLM's)"
+
+
+def print_options_help() -> None:
+    """Prints the help of every option of vLLM's."""
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    make_arg_parser(FlexibleArgumentParser(prog="motet serve", usage="motet serve [MODEL] [options]")).parse_args(
+        ["--help=all"]
+    )
+
+
+def on_cpu() -> bool:
+    """Whether vLLM will run on the CPU here."""
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
+
+
+def serve(options: Namespace) -> None:
+    """Runs ``vllm serve`` in this process until it is told to stop, in whatever number of processes it needs."""
+    from vllm.entrypoints.cli.serve import ServeSubcommand
+
+    ServeSubcommand.cmd(options)
+
+
+def has_chat_template(options: Namespace) -> bool:
+    """Whether vLLM would find a chat template: an explicit one or the tokenizer's or its own for the architecture."""
+    from vllm.renderers.hf import resolve_chat_template
+    from vllm.tokenizers import get_tokenizer
+
+    if options.chat_template is not None:
+        return True
+    config = options_to_model_config(options)
+    tokenizer = get_tokenizer(options.tokenizer or options.model, tokenizer_mode=options.tokenizer_mode)
+    return resolve_chat_template(tokenizer, chat_template=None, tools=None, model_config=config) is not None
+
+
+def options_to_model_config(options: Namespace) -> Any:
+    """vLLM's reading of the model's configuration."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+    return AsyncEngineArgs.from_cli_args(options).create_model_config()
+
+
+def chat_handler() -> tuple[type[Any], Handler]:
+    """The request model and the route function of POST /v1/chat/completions."""
+    from vllm.entrypoints.openai.chat_completion.api_router import create_chat_completion
+    from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+
+    return ChatCompletionRequest, create_chat_completion
+
+
+def completion_handler() -> tuple[type[Any], Handler]:
+    """The request model and the route function of POST /v1/completions."""
+    from vllm.entrypoints.openai.completion.api_router import create_completion
+    from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+
+    return CompletionRequest, create_completion
+
+
+def cancelled_with_client(handler: Handler) -> Handler:
+    """``handler(request, raw_request)``, ended when the client goes away before there is an answer."""
+    from vllm.entrypoints.serve.utils.api_utils import with_cancellation
+
+    return with_cancellation(handler)  # type: ignore[no-any-return,unused-ignore]
+
+
+def request_problems() -> tuple[type[Exception], ...]:
+    """What vLLM raises for a request it can't honour."""
+    from jinja2 import TemplateError
+    from vllm.exceptions import VLLMError
+
+    return (VLLMError, ValueError, TypeError, OverflowError, NotImplementedError, TemplateError)
+
+
+def describe_problem(problem: Exception) -> dict[str, Any]:
+    """vLLM's own description of what it raised: message, type, param and code (the HTTP status)."""
+    from vllm.entrypoints.serve import create_error_response
+
+    error = create_error_response(problem).error.model_dump()
+    if lacks_chat_template(problem):
+        error |= {"message": NO_CHAT_TEMPLATE, "param": "messages"}
+    return dict(error)
+
+
+NO_CHAT_TEMPLATE = (
+    "this model has no chat template, so messages can't be turned into a prompt; use /v1/completions, or start the "
+    "server with --chat-template FILE or --default-chat-template chatml"
+)
+
+
+def lacks_chat_template(problem: Exception) -> bool:
+    """Whether ``problem`` is a chat request to a model without a chat template."""
+    from vllm.renderers.chat_utils import ChatTemplateResolutionError
+
+    return isinstance(problem, ChatTemplateResolutionError)
+
+
+def served_names(state: Any) -> list[str]:
+    """The names by which clients may call the model and its adapters, the model's first name first."""
+    models = state.openai_serving_models
+    return [*(path.name for path in models.base_model_paths), *models.lora_requests]
+
+
+def answers_as(state: Any, model: str | None) -> str:
+    """The name that vLLM puts into answers to requests for ``model``: the adapter's, or the model's first."""
+    models = state.openai_serving_models
+    return str(models.model_name(models.lora_requests.get(model)))
+
+
+async def model_list(state: Any, presets: Sequence[str]) -> dict[str, Any]:
+    """vLLM's answer to GET /v1/models, with a card for ``MODEL:PRESET`` after those of vLLM's own."""
+    from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelPermission
+
+    listing = await state.openai_serving_models.show_available_models()
+    model = listing.data[0]
+    listing.data += [
+        ModelCard(
+            id=f"{model.id}:{preset}",
+            owned_by="motet",
+            root=model.id,
+            parent=model.id,
+            max_model_len=model.max_model_len,
+            permission=[ModelPermission()],
+        )
+        for preset in presets
+    ]
+    return dict(listing.model_dump())
+
+
+def generated_tokens(raw_request: Request) -> int | None:
+    """How many tokens a finished request was answered with; None while it isn't finished or if it failed."""
+    metadata = getattr(raw_request.state, "request_metadata", None)
+    usage = getattr(metadata, "final_usage_info", None)
+    return None if usage is None else usage.completion_tokens
