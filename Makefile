@@ -34,7 +34,7 @@ $(STAMP):
 	exec "$$python" tools/setup.py --backend "$(BACKEND)" --stamp "$(STAMP)"
 
 serve: $(STAMP) ## serve the bundled models, or: make serve MODEL=Qwen/Qwen3-8B AMATEUR=Qwen/Qwen3-0.6B PORT=8000
-	@exec $(BIN)/motet serve $(if $(MODEL),--model "$(MODEL)") $(if $(AMATEUR),--amateur "$(AMATEUR)") \
+	@exec $(BIN)/motet serve $(if $(MODEL),"$(MODEL)") $(if $(AMATEUR),--amateur "$(AMATEUR)") \
 		$(if $(PORT),--port "$(PORT)") $(ARGS)
 
 test: $(STAMP) ## run every test; narrow it with ARGS="tests/kernels -k contrast"

@@ -14,7 +14,7 @@ ENGINE_AND_TRAINERS = ("vllm", "trl", "transformers", "peft", "datasets")
 LIGHT_IMPORTS = {
     "motet_kernels": ENGINE_AND_TRAINERS,
     "motet_decoding": ENGINE_AND_TRAINERS,
-    "motet_decoding.schema": (*ENGINE_AND_TRAINERS, "torch"),
+    "motet_decoding.contrast": (*ENGINE_AND_TRAINERS, "torch"),
     "motet_alignment": (*ENGINE_AND_TRAINERS, "torch"),
     "motet_alignment.store": ENGINE_AND_TRAINERS,
     "motet_models": (*ENGINE_AND_TRAINERS, "torch"),
