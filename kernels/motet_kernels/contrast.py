@@ -53,7 +53,7 @@ def contrast(
     expert = (logits if rows is None else logits[rows]).float()
     shared = min(expert.shape[1], amateur.shape[1])
 
-    threshold = expert.amax(dim=1, keepdim=True) + plausibility.float().log()[:, None]
+    threshold = expert[:, :shared].amax(dim=1, keepdim=True) + plausibility.float().log()[:, None]
     # A row that is wholly masked has threshold -inf and must stay wholly masked.
     excluded = (expert < threshold) | (expert == -torch.inf)
     excluded[:, shared:] = True

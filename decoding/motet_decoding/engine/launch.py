@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from motet_decoding.engine import PAIRED
 from motet_decoding.engine.arguments import ensure_engine_key
 from motet_decoding.engine.vocabulary import vocabulary_difference
 from motet_decoding.errors import LaunchError
@@ -46,7 +47,7 @@ def pair_options(model: str, amateur: str, options: Mapping[str, Any]) -> dict[s
     return {
         "hf_overrides": {
             **hf_overrides,
-            "architectures": [f"Paired{architectures[0]}"],
+            "architectures": [f"{PAIRED}{architectures[0]}"],
             "motet": {"amateur": amateur, "key": ensure_engine_key()},
         },
         "logits_processors": [*(options.get("logits_processors") or ()), PROCESSOR],

@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from motet_decoding.engine import vllm_private
+from motet_decoding.engine import PAIRED, vllm_private
 from motet_decoding.engine.stage import Stage, stage_of
 
 if TYPE_CHECKING:
     from vllm.config import ModelConfig, VllmConfig
 
-#: ``Paired`` + an architecture's name is the architecture of a two-model engine.
-PREFIX = "Paired"
 _AMATEUR = "amateur"
 
 
@@ -55,7 +53,11 @@ class PairedModel(nn.Module):
     ) -> torch.Tensor:
         """Hidden states, [tokens, expert_hidden] or, where the amateur ran, [tokens, expert_hidden + amateur_hidden]."""
         expert = super().forward(input_ids, positions, intermediate_tensors, inputs_embeds, **kwargs)
-        if not self.stage.asking and not vllm_private.in_dummy_run():
+        dummy = vllm_private.in_dummy_run()
+        if not dummy:
+            self.stage.steps += 1
+            self.stage.amateur_steps += self.stage.asking
+        if not self.stage.asking and not dummy:
             return expert
         amateur = self.amateur(input_ids, positions, None, None)
         return torch.cat([expert, amateur], dim=-1)
@@ -121,11 +123,11 @@ def paired_class(architecture: str) -> type[nn.Module]:
         expert = vllm_private.architecture_class(architecture)
     except KeyError:
         raise AttributeError(f"vLLM has no architecture {architecture}") from None
-    name = f"{PREFIX}{architecture}"
+    name = f"{PAIRED}{architecture}"
     return type(name, (PairedModel, expert), {"__module__": __name__, "__qualname__": name})
 
 
 def __getattr__(name: str) -> type[nn.Module]:
-    if not name.startswith(PREFIX):
+    if not name.startswith(PAIRED):
         raise AttributeError(name)
-    return paired_class(name.removeprefix(PREFIX))
+    return paired_class(name.removeprefix(PAIRED))

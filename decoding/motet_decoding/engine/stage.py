@@ -29,6 +29,8 @@ class Stage:
         unedited: the expert's logits before any edit, [rows, vocab]; kept only while ``editing``.
         head: maps the amateur's hidden states to its logits.
         processor: the worker's logits processor.
+        steps: forward passes so far, vLLM's own warm-ups aside.
+        amateur_steps: those of them in which the amateur ran.
     """
 
     asking: bool = False
@@ -37,6 +39,8 @@ class Stage:
     unedited: torch.Tensor | None = None
     head: Callable[[torch.Tensor], torch.Tensor] | None = None
     processor: object | None = None
+    steps: int = 0
+    amateur_steps: int = 0
 
 
 _STAGES: WeakValueDictionary[str, Stage] = WeakValueDictionary()

@@ -1,0 +1,74 @@
+"""For tests: small random models (real files, real architectures, a second to make) and a look into the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def byte_tokenizer(*, chat_template: str | None = CHAT_TEMPLATE, extra_tokens: tuple[str, ...] = ()) -> Any:
+    """A tokenizer of 256 bytes and the special tokens (ids 256, 257, 258), then ``extra_tokens``."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate([*alphabet, *SPECIAL_TOKENS, *extra_tokens])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    fast.chat_template = chat_template
+    return fast
+
+
+def write_model(folder: Path, config: Any, *, seed: int, tokenizer: Any = None) -> Path:
+    """Writes a randomly initialised model of ``config`` and its tokenizer into ``folder``, as safetensors."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        AutoModelForCausalLM.from_config(config).float().save_pretrained(folder)
+    (byte_tokenizer() if tokenizer is None else tokenizer).save_pretrained(folder)
+    return folder
+
+
+def llama_config(hidden_size: int = 128, layers: int = 3, **overrides: Any) -> Any:
+    """A Llama shape with head size 32, the least that vLLM's CPU attention takes."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        **{
+            "vocab_size": 320,
+            "hidden_size": hidden_size,
+            "intermediate_size": 2 * hidden_size,
+            "num_hidden_layers": layers,
+            "num_attention_heads": hidden_size // 32,
+            "num_key_value_heads": hidden_size // 32,
+            "max_position_embeddings": 512,
+            # Wide enough that greedy continuations of different prompts differ.
+            "initializer_range": 0.2,
+            "bos_token_id": None,
+            "eos_token_id": 258,
+            **overrides,
+        }
+    )
+
+
+class StepCounter:
+    """A vLLM worker extension (``worker_extension_cls``): how often the amateur ran."""
+
+    def motet_steps(self) -> tuple[int, int]:
+        """Forward passes so far, and those of them in which the amateur took part."""
+        from motet_decoding.engine.stage import stage_of
+
+        stage = stage_of(self.vllm_config)  # type: ignore[attr-defined]
+        return stage.steps, stage.amateur_steps

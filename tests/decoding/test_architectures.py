@@ -1,0 +1,43 @@
+"""A pair of two other families, its vocabularies padded differently, in a cache so small that requests are preempted."""
+
+from __future__ import annotations
+
+import pytest
+from motet_decoding.testing import write_model
+
+from .conftest import mixed_requests, start_pair
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    from transformers import GPT2Config, Qwen3Config
+
+    qwen = Qwen3Config(
+        vocab_size=320,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        max_position_embeddings=512,
+        initializer_range=0.2,
+        tie_word_embeddings=True,
+        eos_token_id=258,
+    )
+    gpt2 = GPT2Config(
+        vocab_size=300, n_embd=64, n_layer=2, n_head=2, n_positions=256, initializer_range=0.2, eos_token_id=258
+    )
+    expert = write_model(tmp_path_factory.mktemp("qwen3"), qwen, seed=0)
+    amateur = write_model(tmp_path_factory.mktemp("gpt2"), gpt2, seed=1)
+    with start_pair(expert, amateur, num_gpu_blocks_override=6, disable_log_stats=False) as pair:
+        yield pair
+
+
+def test_a_qwen3_expert_against_a_gpt2_amateur(pair, contrasts):
+    requests, expected = mixed_requests(pair, contrasts, count=24, max_tokens=48)
+    assert pair.tokens(requests) == expected
+    preemptions = next(metric for metric in pair.llm.get_metrics() if metric.name == "vllm:num_preemptions")
+    assert preemptions.value > 0

@@ -1,0 +1,41 @@
+"""What travels to the engine, and that no client can write it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from motet_decoding.contrast import Contrast
+from motet_decoding.engine.arguments import KEY_VARIABLE, engine_arguments, ensure_engine_key, read_contrast
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch):
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    yield ensure_engine_key()
+
+
+def test_round_trip(key):
+    asked = Contrast(strength=0.1, plausibility=0.05, form="ratio", amateur_temperature=0.5)
+    assert read_contrast(engine_arguments(asked).extra_args, key) == asked
+
+
+@pytest.mark.parametrize("extra", [None, {}, {"contrast": "{}"}, {"motet": "{}"}])
+def test_what_a_client_can_write_is_not_read(extra, key):
+    assert read_contrast(extra, key) is None
+
+
+def test_the_key_stays_within_a_server_and_differs_between_servers(key):
+    assert ensure_engine_key() == key
+    code = "from motet_decoding.engine.arguments import ensure_engine_key as k; print(k())"
+    inherited = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert inherited == key
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={}).stdout
+    assert other.strip() != key
+
+
+def test_contrast_requests_share_prefixes_only_with_their_like():
+    one = engine_arguments(Contrast())
+    assert one.cache_salt == engine_arguments(Contrast(strength=2.0)).cache_salt
+    assert len({one.cache_salt, engine_arguments(Contrast(), "tenant").cache_salt, "tenant", ""}) == 4

@@ -1,0 +1,84 @@
+"""Which pairs can be served, and what is said of those that can't."""
+
+from __future__ import annotations
+
+import pytest
+from motet_decoding.engine.launch import PROCESSOR, pair_options
+from motet_decoding.errors import LaunchError
+from motet_decoding.testing import byte_tokenizer, llama_config, write_model
+
+
+@pytest.fixture(scope="module")
+def expert(tmp_path_factory):
+    return str(write_model(tmp_path_factory.mktemp("expert"), llama_config(32, 1), seed=0))
+
+
+@pytest.fixture(scope="module")
+def amateur(tmp_path_factory):
+    return str(write_model(tmp_path_factory.mktemp("amateur"), llama_config(32, 1, max_position_embeddings=128), seed=1))
+
+
+def test_a_pair_keeps_what_was_asked_for_beside_it(expert, amateur):
+    options = pair_options(
+        expert, amateur, {"hf_overrides": {"rope_theta": 5.0}, "logits_processors": ["a.b:C"], "max_model_len": 100}
+    )
+    assert options["hf_overrides"]["rope_theta"] == 5.0
+    assert options["hf_overrides"]["architectures"] == ["PairedLlamaForCausalLM"]
+    assert options["logits_processors"] == ["a.b:C", PROCESSOR]
+    assert options["max_model_len"] == 100
+
+
+def test_the_context_is_the_shorter_of_the_two(expert, amateur):
+    assert pair_options(expert, amateur, {})["max_model_len"] == 128
+    assert pair_options(amateur, expert, {})["max_model_len"] == 128
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"max_model_len": 129}, "max_model_len: 129 is more than the amateur's 128 positions"),
+        ({"pipeline_parallel_size": 2}, "pipeline_parallel_size: .* tensor_parallel_size"),
+        ({"speculative_config": {"model": "x"}}, "speculative_config: "),
+        ({"enable_prompt_embeds": True}, "enable_prompt_embeds: "),
+        ({"compilation_config": {"cudagraph_mode": "FULL"}}, "cudagraph_mode: FULL can't be used"),
+        ({"hf_overrides": lambda config: config}, "hf_overrides: must be a dictionary"),
+    ],
+)
+def test_options_that_cannot_be_honoured(expert, amateur, options, says):
+    with pytest.raises(LaunchError, match=says):
+        pair_options(expert, amateur, options)
+
+
+def test_paths_that_are_no_models(expert, amateur, tmp_path):
+    with pytest.raises(LaunchError, match="amateur: .* has no config.json"):
+        pair_options(expert, str(tmp_path), {})
+    with pytest.raises(LaunchError, match="model: .*nowhere is neither a model folder nor found on the hub"):
+        pair_options(str(tmp_path / "nowhere"), amateur, {})
+
+
+def write_with_tokenizer(folder, tokenizer):
+    return str(write_model(folder, llama_config(32, 1), seed=2, tokenizer=tokenizer))
+
+
+def test_a_larger_vocabulary_is_refused_by_naming_the_tokens(expert, tmp_path):
+    other = write_with_tokenizer(tmp_path, byte_tokenizer(extra_tokens=("alpha", "beta", "gamma", "delta")))
+    with pytest.raises(
+        LaunchError, match=r"259 tokens, the amateur 263: 4 only the amateur has \('alpha', 'beta', 'gamma', \.\.\.\)"
+    ):
+        pair_options(expert, other, {})
+
+
+def test_the_same_tokens_under_other_ids_are_refused(tmp_path):
+    one = write_with_tokenizer(tmp_path / "one", byte_tokenizer(extra_tokens=("alpha", "beta")))
+    two = write_with_tokenizer(tmp_path / "two", byte_tokenizer(extra_tokens=("beta", "alpha")))
+    with pytest.raises(LaunchError, match=r"2 with another id \('alpha', 'beta'\)"):
+        pair_options(one, two, {})
+
+
+def test_the_same_tokens_cut_otherwise_are_refused(expert, tmp_path):
+    from tokenizers import normalizers
+
+    tokenizer = byte_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Strip()
+    with pytest.raises(LaunchError, match="the vocabularies agree, but .* becomes"):
+        pair_options(expert, write_with_tokenizer(tmp_path, tokenizer), {})

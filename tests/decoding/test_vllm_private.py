@@ -1,0 +1,72 @@
+"""Fails when vLLM moves what we lean on without its promise; then ``engine/vllm_private.py`` wants a new look."""
+
+from __future__ import annotations
+
+import inspect
+
+import vllm
+from motet_decoding.engine import vllm_private
+from motet_decoding.engine.model import PairedModel, paired_class
+from motet_decoding.plugin import register
+
+
+def test_the_version_that_was_looked_at():
+    assert vllm.__version__.split("+")[0] == "0.32.0"
+
+
+def test_every_architecture_gets_a_paired_one_and_registering_again_changes_nothing():
+    from vllm import ModelRegistry
+
+    register()
+    known = set(ModelRegistry.get_supported_archs())
+    assert {"PairedLlamaForCausalLM", "PairedQwen3ForCausalLM", "PairedGPT2LMHeadModel"} <= known
+    register()
+    assert set(ModelRegistry.get_supported_archs()) == known
+    assert not any(name.startswith("PairedPaired") for name in known)
+
+
+def test_configuration_checks_follow_the_expert():
+    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
+
+    register()
+    checked = [name for name in MODELS_CONFIG_MAP if not name.startswith("Paired")]
+    assert checked
+    registered = set(vllm_private.architectures())
+    for name in checked:
+        if f"Paired{name}" in registered:
+            assert MODELS_CONFIG_MAP[f"Paired{name}"] is MODELS_CONFIG_MAP[name]
+
+
+def test_a_paired_class_is_the_experts_class_with_a_second_voice():
+    from vllm.model_executor.models.interfaces import supports_lora
+    from vllm.model_executor.models.llama import LlamaForCausalLM
+
+    paired = paired_class("LlamaForCausalLM")
+    assert paired.__mro__[1:3] == (PairedModel, LlamaForCausalLM)
+    assert supports_lora(paired)
+    assert not hasattr(paired.__new__(paired), "compute_logits_local")
+
+
+def test_signatures():
+    from vllm.compilation.backends import set_model_tag
+    from vllm.forward_context import ForwardContext
+    from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
+    from vllm.model_executor.model_loader.utils import initialize_model
+    from vllm.v1.worker.gpu.model_states.interface import ModelState
+
+    assert "vllm_config" in inspect.signature(initialize_model).parameters
+    assert "tag" in inspect.signature(set_model_tag).parameters
+    source = vllm_private.weights_source("somewhere", "amateur.")
+    assert (source.model_or_path, source.revision, source.prefix) == ("somewhere", None, "amateur.")
+    assert isinstance(source, DefaultModelLoader.Source)
+    assert "attn_metadata" in ForwardContext.__dataclass_fields__
+    assert list(inspect.signature(ModelState.prepare_inputs).parameters) == ["self", "input_batch", "req_states"]
+
+
+def test_the_v2_runner_asks_the_model_for_its_state():
+    from vllm.v1.worker.gpu.model_states import resolve_model_state_cls
+
+    from motet_decoding.engine.model_state import PairedModelState
+
+    model = paired_class("LlamaForCausalLM")
+    assert resolve_model_state_cls(None, model.__new__(model)) is PairedModelState
