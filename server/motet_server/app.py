@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
-from motet_decoding.contrast import Contrast
 from motet_decoding.errors import RequestError
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from motet_server import metrics, vllm_private
 from motet_server.errors import named_field, refusal
 from motet_server.gate import Gate
+from motet_server.openapi import describe
 from motet_server.requests import OWN_FIELDS, Order, Route, prepare, read_body
 from motet_server.responses import annotated, annotated_stream, opened
 from motet_server.settings import ServerSettings
@@ -36,14 +36,9 @@ class MotetEndpoints:
         routes = (chat_route(), completions_route())
         app.add_middleware(Gate, max_body=settings.max_body, paths=[route.path for route in routes])
         for route in routes:
-            app.add_api_route(
-                route.path,
-                _endpoint(route, settings),
-                methods=["POST"],
-                response_model=None,
-                openapi_extra=_openapi(route),
-            )
+            app.add_api_route(route.path, _endpoint(route, settings), methods=["POST"], response_model=None)
         app.add_api_route("/v1/models", _models(settings), methods=["GET"])
+        describe(app, routes)
 
     async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
         """Nothing: the settings came with the command line's arguments."""
@@ -99,6 +94,7 @@ def _endpoint(route: Route, settings: ServerSettings) -> Callable[[Request], Awa
         return annotated(response, order, served_as)
 
     async def answer(request: Request) -> Response | None:
+        body: dict[str, Any] = {}
         try:
             body = read_body(await _content(request))
             order = prepare(body, route, settings, vllm_private.served_names(request.app.state))
@@ -109,7 +105,7 @@ def _endpoint(route: Route, settings: ServerSettings) -> Callable[[Request], Awa
             described = vllm_private.describe_problem(problem)
             response = JSONResponse({"error": described}, status_code=described["code"])
         if response is not None and response.status_code >= 400:
-            return _named_and_counted(response, route)
+            return _named_and_counted(response, body, route)
         return response
 
     return answer
@@ -128,8 +124,8 @@ def _count_tokens(route: Route, order: Order, request: Request, sent: int) -> No
         metrics.count_tokens(route.name, sent if tokens is None else tokens)
 
 
-def _named_and_counted(response: Response, route: Route) -> JSONResponse:
-    error = named_field(json.loads(bytes(response.body))["error"], prompt=route.prompt)
+def _named_and_counted(response: Response, body: Mapping[str, Any], route: Route) -> JSONResponse:
+    error = named_field(json.loads(bytes(response.body))["error"], body, prompt=route.prompt)
     status = response.status_code
     metrics.count_error(route.name, status=status, param=error["param"], known={*route.fields, *OWN_FIELDS, "body"})
     return JSONResponse({"error": error}, status_code=status)
@@ -140,11 +136,3 @@ def _models(settings: ServerSettings) -> Callable[[Request], Awaitable[JSONRespo
         return JSONResponse(await vllm_private.model_list(request.app.state, list(settings.presets)))
 
     return show_models
-
-
-def _openapi(route: Route) -> dict[str, Any]:
-    """The body's description in the server's own API pages: vLLM's, and our field."""
-    contrast = {"anyOf": [Contrast.model_json_schema(), {"type": "boolean"}, {"type": "null"}]}
-    vllm = {"$ref": f"#/components/schemas/{route.request_type.__name__}"}
-    schema = {"allOf": [vllm, {"type": "object", "properties": {"contrast": contrast}}]}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

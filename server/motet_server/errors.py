@@ -12,7 +12,14 @@ from starlette.responses import JSONResponse
 
 #: Names by which vLLM's own errors call the prompt, which is `messages` or `prompt` to a client.
 _PROMPT_NAMES = {"input_tokens", "input_text", "prompt_is_token_ids"}
-_TOOL_CHOICE = re.compile(r'^("auto" tool choice|tool_choice=)')
+#: What vLLM says without naming the field, and the fields it can be about.
+_UNNAMED = (
+    (re.compile(r'"auto" tool choice|tool_choice='), ("tool_choice",)),
+    (re.compile(r"Grammar error"), ("response_format", "structured_outputs", "tools")),
+    (re.compile(r"Chat template is passed with request"), ("chat_template",)),
+    (re.compile(r"The decoder prompt cannot be empty|Token id -?\d+ is out of vocabulary"), ("prompt", "messages")),
+    (re.compile(r"You must use one kind of structured outputs"), ("structured_outputs",)),
+)
 #: vLLM appends its parameter's name and value to the sentence; `param` says the first, the body the second.
 _APPENDIX = re.compile(r" \(parameter=[\w.]+(, value=.*)?\)$", re.DOTALL)
 
@@ -31,19 +38,23 @@ def refusal(error: RequestError) -> JSONResponse:
     return error_answer(str(error), param=error.field)
 
 
-def named_field(error: Mapping[str, Any], *, prompt: str) -> dict[str, Any]:
+def named_field(error: Mapping[str, Any], body: Mapping[str, Any], *, prompt: str) -> dict[str, Any]:
     """vLLM's own error with the field's name put right.
 
     Args:
         error: what stands under ``error`` in vLLM's answer.
+        body: the request's.
         prompt: the route's name for the prompt, ``messages`` or ``prompt``.
     """
-    message, param = str(error.get("message", "")), error.get("param")
+    message, param = _APPENDIX.sub("", str(error.get("message", ""))), error.get("param")
     if param in _PROMPT_NAMES:
         param = prompt
-    elif param is None and _TOOL_CHOICE.match(message):
-        param = "tool_choice"
-    return {**error, "message": _APPENDIX.sub("", message), "param": param}
+    elif param == "max_tokens" and param not in body and "max_completion_tokens" in body:
+        param = "max_completion_tokens"
+    elif param is None:
+        fields = next((fields for pattern, fields in _UNNAMED if pattern.match(message)), (message.split(" ", 1)[0],))
+        param = next((field for field in fields if field in body), None)
+    return {**error, "message": message, "param": param}
 
 
 def first_problem(error: ValidationError, body: Mapping[str, Any]) -> RequestError:

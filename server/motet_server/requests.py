@@ -75,10 +75,10 @@ class Order:
 
 
 def read_body(content: bytes) -> dict[str, Any]:
-    """The body as a JSON object of finite numbers.
+    """The body as a JSON object whose numbers are finite and fit into 64 bits.
 
     Raises:
-        RequestError: about ``body``, or naming the field of a NaN or infinity.
+        RequestError: about ``body``, or naming the number's field.
     """
     try:
         body = json.loads(content)
@@ -86,7 +86,7 @@ def read_body(content: bytes) -> dict[str, Any]:
         raise RequestError("body", f"not JSON: {error}") from None
     if not isinstance(body, dict):
         raise RequestError("body", f"must be a JSON object, not {_json_type(body)}")
-    _check_finite(body, "")
+    _check_numbers(body, "")
     return body
 
 
@@ -115,6 +115,8 @@ def prepare(body: dict[str, Any], route: Route, settings: ServerSettings, served
         request = route.request_type.model_validate(body)
     except ValidationError as error:
         raise first_problem(error, body) from None
+    except (AttributeError, IndexError, KeyError, TypeError) as error:  # vLLM's checks on what they didn't expect
+        raise RequestError("body", f"malformed: {type(error).__name__}: {error}") from None
     if contrast is not None and not contrast.neutral:
         arguments = engine_arguments(contrast, request.cache_salt)
         request.vllm_xargs = {**(request.vllm_xargs or {}), **arguments.extra_args}
@@ -147,12 +149,28 @@ def _check_fields(body: Mapping[str, Any], route: Route) -> None:
             raise RequestError(f"{field:.100}", f"unknown field{meant}")
     if body.get("modalities") not in (None, ["text"]):
         raise RequestError("modalities", 'only ["text"] is available on this server')
-    if body.get(route.prompt) == []:
-        raise RequestError(route.prompt, "must not be empty")
+    _check_shapes(body, route)
     xargs = body.get("vllm_xargs")
     for key in xargs if isinstance(xargs, dict) else ():
         if key.lower().startswith(_ENGINE_PREFIX) or key == ensure_engine_key():
             raise RequestError(f"vllm_xargs.{key:.100}", "reserved for the server; use the field `contrast`")
+
+
+def _check_shapes(body: Mapping[str, Any], route: Route) -> None:
+    """What vLLM's own checks look into without looking at its type first."""
+    if route.prompt in body and body[route.prompt] in (None, [], ""):
+        raise RequestError(route.prompt, "must not be empty")
+    for field in ("messages", "tools"):
+        if field not in route.fields or (value := body.get(field)) is None:
+            continue
+        if not isinstance(value, list):
+            raise RequestError(field, f"must be a list of objects, not {_json_type(value)}")
+        for index, item in enumerate(value):
+            if not isinstance(item, dict):
+                raise RequestError(f"{field}.{index}", f"must be an object, not {_json_type(item)}")
+    structure = body.get("structured_outputs")
+    if structure is not None and not isinstance(structure, dict):
+        raise RequestError("structured_outputs", f"must be an object, not {_json_type(structure)}")
 
 
 def _take_best_of(body: dict[str, Any]) -> None:
@@ -180,17 +198,21 @@ def _check_honoured(body: Mapping[str, Any], contrast: Contrast, settings: Serve
             raise RequestError(field, f"can't be combined with contrast: {reason}")
 
 
-def _check_finite(value: Any, path: str) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
+def _check_numbers(value: Any, path: str) -> None:
+    """Refuses what JSON can't write and the engine can't hold: NaN, infinities, integers beyond 64 bits."""
+    kind = type(value)
+    if kind is float and not math.isfinite(value):
         raise RequestError(path, f"must be a finite number, got {value}")
-    if isinstance(value, dict):
+    if kind is int and not -(2**63) <= value < 2**63:
+        raise RequestError(path, "must fit into 64 bits")
+    if kind is dict:
         for key, item in value.items():
-            if not isinstance(item, str):
-                _check_finite(item, f"{path}.{key:.100}" if path else f"{key:.100}")
-    elif isinstance(value, list):
+            if type(item) is not str:
+                _check_numbers(item, f"{path}.{key:.100}" if path else f"{key:.100}")
+    elif kind is list:
         for index, item in enumerate(value):
-            if not isinstance(item, (str, int)):
-                _check_finite(item, f"{path}.{index}")
+            if type(item) is not str and not (type(item) is int and 0 <= item < 2**31):  # token ids: many
+                _check_numbers(item, f"{path}.{index}")
 
 
 def _json_type(value: Any) -> str:
