@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from motet_server.gate import Gate
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+LIMIT = 1000
+
+
+async def echo(request: Request) -> JSONResponse:
+    return JSONResponse({"size": len(await request.body()) if request.method == "POST" else 0})
+
+
+@pytest.fixture
+def client() -> TestClient:
+    app = Starlette(routes=[Route(path, echo, methods=["GET", "POST"]) for path in ("/v1/chat/completions", "/other")])
+    app.add_middleware(Gate, max_body=LIMIT, paths=["/v1/chat/completions"])
+    return TestClient(app)
+
+
+def chunks(count: int) -> Iterator[bytes]:
+    for _ in range(count):
+        yield b"x" * 100
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/other"])
+@pytest.mark.parametrize("size", [0, 1, LIMIT])
+def test_a_body_up_to_the_limit_arrives_whole(client, path, size):
+    assert client.post(path, content=b"x" * size).json() == {"size": size}
+
+
+@pytest.mark.parametrize("content", [b"x" * (LIMIT + 1), chunks(11)], ids=["declared", "chunked"])
+def test_a_larger_body_is_refused_in_openais_words(client, content):
+    answer = client.post("/other", content=content)
+    assert answer.status_code == 413
+    assert answer.json()["error"]["param"] == "body"
+    assert str(LIMIT) in answer.json()["error"]["message"]
+
+
+def test_a_chunked_body_up_to_the_limit_arrives_whole(client):
+    assert client.post("/other", content=chunks(10)).json() == {"size": LIMIT}
+
+
+def test_our_field_is_refused_where_it_would_be_ignored_and_nowhere_else(client):
+    assert client.post("/v1/chat/completions", json={"contrast": True}).status_code == 200
+    answer = client.post("/other", json={"contrast": {"strength": 1}})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "contrast"
+    assert "/v1/chat/completions" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (json.dumps({"contrast": False}), "application/json"),
+        (json.dumps({"contrast": None}), "application/json"),
+        (json.dumps({"messages": [{"content": '"contrast"', "contrast": True}]}), "application/json"),
+        (json.dumps(["contrast"]), "application/json"),
+        ('{"contrast": ', "application/json"),
+        (json.dumps({"contrast": True}), "text/plain"),
+    ],
+)
+def test_other_bodies_pass_untouched(client, content, kind):
+    answer = client.post("/other", content=content, headers={"content-type": kind})
+    assert answer.json() == {"size": len(content)}
+
+
+def test_requests_without_a_body_pass(client):
+    assert client.get("/other").status_code == 200
