@@ -32,7 +32,7 @@ def pair(tmp_path_factory):
     )
     expert = write_model(tmp_path_factory.mktemp("qwen3"), qwen, seed=0)
     amateur = write_model(tmp_path_factory.mktemp("gpt2"), gpt2, seed=1)
-    with start_pair(expert, amateur, num_gpu_blocks_override=6, disable_log_stats=False) as pair:
+    with start_pair(expert, amateur, block_size=32, num_gpu_blocks_override=9, disable_log_stats=False) as pair:
         yield pair
 
 
