@@ -29,7 +29,7 @@ CHATML = """\
 {% endif -%}
 """
 
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _PLUGIN = "motet"
 _PLUGIN_GROUP = "vllm.endpoint_plugins"
 

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+import os
+import shlex
+
+import pytest
+from motet_server import launch
+from motet_server.console import start_block
+
+
+@pytest.mark.parametrize(
+    ("arguments", "model", "rest"),
+    [
+        ([], None, []),
+        (["m"], "m", []),
+        (["m", "--max-model-len", "5"], "m", ["--max-model-len", "5"]),
+        (["--max-model-len", "5"], None, ["--max-model-len", "5"]),
+        (["-tp", "2"], None, ["-tp", "2"]),
+    ],
+)
+def test_the_model_is_what_stands_first(arguments, model, rest):
+    assert launch.split_model(arguments) == (model, rest)
+
+
+@pytest.fixture
+def clean_environment(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(("VLLM_", "HF_HUB", "TORCH_CPP", "PYTHONWARNINGS")):
+            monkeypatch.delenv(name)
+    # So that what the code sets itself is taken back too.
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    return monkeypatch
+
+
+def test_what_the_user_has_set_is_kept(clean_environment):
+    os.environ.update(VLLM_CPU_KVCACHE_SPACE="7", VLLM_LOGGING_LEVEL="DEBUG", HF_HUB_OFFLINE="0")
+    launch._set_environment(offline=True, verbose=False)
+    assert [os.environ[name] for name in ("VLLM_CPU_KVCACHE_SPACE", "VLLM_LOGGING_LEVEL", "HF_HUB_OFFLINE")] == [
+        "7",
+        "DEBUG",
+        "0",
+    ]
+
+
+def test_modest_defaults_stand_where_the_user_said_nothing(clean_environment):
+    launch._set_environment(offline=False, verbose=False)
+    assert os.environ["VLLM_CPU_KVCACHE_SPACE"] == "1"
+    assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
+    assert "HF_HUB_OFFLINE" not in os.environ
+
+
+@pytest.mark.parametrize(("before", "after"), [("", ["", "motet"]), ("a,b", ["a", "b", "motet"]), ("motet", ["motet"])])
+def test_our_routes_join_the_users_own_choice_of_plugins(clean_environment, before, after):
+    os.environ["VLLM_PLUGINS"] = before
+    launch._set_environment(offline=False, verbose=False)
+    assert os.environ["VLLM_PLUGINS"].split(",") == after
+
+
+def test_naming_our_routes_shuts_out_no_other_plugin(clean_environment, tmp_path):
+    information = tmp_path / "guest-1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: guest\nVersion: 1\n")
+    (information / "entry_points.txt").write_text(
+        "[vllm.platform_plugins]\nguest = guest:register\n\n[vllm.endpoint_plugins]\nunasked = guest:routes\n"
+    )
+    clean_environment.syspath_prepend(tmp_path)
+    launch._set_environment(offline=False, verbose=False)
+    names = os.environ["VLLM_PLUGINS"].split(",")
+    assert {"guest", "motet"} <= set(names)
+    assert "unasked" not in names  # routes of others stay a choice of the user's, as in vLLM itself
+
+
+def block(**changes):
+    settings = {
+        "version": "1",
+        "model": "toy",
+        "source": "bundled",
+        "amateur": "small",
+        "address": "http://127.0.0.1:8000",
+        "presets": ["contrast"],
+        "key": False,
+    }
+    return "\n".join(start_block(**{**settings, **changes}))
+
+
+def test_the_printed_curl_survives_a_shell_whatever_the_models_name():
+    text = block(model="it's a \"toy\"")
+    words = shlex.split(text[text.index("curl ") :])
+    assert json.loads(words[words.index("-d") + 1])["model"] == "it's a \"toy\""
+    assert words[1] == "http://127.0.0.1:8000/v1/chat/completions"
+
+
+def test_the_block_offers_contrast_only_where_there_is_an_amateur():
+    assert '"contrast": true' in block()
+    alone = block(amateur=None, presets=[])
+    assert '"contrast"' not in alone
+    assert "--amateur MODEL" in alone
+
+
+def test_the_block_says_that_a_key_is_needed():
+    assert "Authorization" in block(key=True)
+    assert "Authorization" not in block()

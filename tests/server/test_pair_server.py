@@ -1,0 +1,403 @@
+"""A real server with an expert and an amateur, spoken to as clients speak to it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from motet_decoding.contrast import Contrast
+
+from .conftest import CONTEXT, Models, Server, running_server
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+
+CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
+MESSAGES: list[Any] = [{"role": "user", "content": "What is 17 + 25?"}]
+STRONG = {"strength": 2.0, "plausibility": 0.01, "form": "ratio"}
+TOLD = {"contrast": Contrast().model_dump()}
+TOOL: Any = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"enum": ["Rome", "Oslo"]}, "hot": {"type": "boolean"}},
+            "required": ["city", "hot"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    presets = tmp_path_factory.mktemp("presets") / "presets.yaml"
+    presets.write_text("strong: {contrast: {strength: 2.0, plausibility: 0.01, form: ratio}}\n")
+    options = ["--served-model-name", "toy", "alias", "--dtype", "float32", "--presets", str(presets)]
+    options += ["--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--max-body", "200000"]
+    options += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
+    arguments = [str(models.expert), "--amateur", str(models.amateur), *options]
+    yield from running_server(arguments, tmp_path_factory.mktemp("log") / "pair.log")
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> openai.OpenAI:
+    return server.client()
+
+
+@pytest.fixture
+def post(server: Server) -> Iterator[Callable[..., httpx.Response]]:
+    with server.http() as http:
+        yield http.post
+
+
+def chat(client: openai.OpenAI, model: str = "toy", contrast: Any = None, **options: Any) -> Any:
+    extra = {} if contrast is None else {"extra_body": {"contrast": contrast}}
+    settings = {"messages": MESSAGES, "temperature": 0, "max_tokens": 24, **options}
+    return client.chat.completions.create(model=model, **settings, **extra)
+
+
+def text(answer: Any) -> str:
+    return answer.choices[0].message.content
+
+
+def told(answer: Any) -> Any:
+    return (answer.model_extra or {}).get("motet")
+
+
+# What people see
+
+
+def test_the_start_block_names_what_is_served_and_its_curl_works_as_pasted(server, models):
+    # The block is printed once the server answers, so it may come a moment after the first answer.
+    wait_for(lambda: "curl " in server.output)
+    block = server.output[server.output.index("motet 0") :]
+    for shown in (str(models.expert), str(models.amateur), "toy:contrast", "toy:strong", f"{server.url}/v1"):
+        assert shown in block
+    done = subprocess.run(["bash", "-c", block[block.index("curl ") :]], capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout)["motet"] == TOLD, done
+    assert "WARNING" not in server.output
+
+
+def test_presets_are_listed_as_models(client):
+    cards = {card.id: card for card in client.models.list()}
+    assert list(cards) == ["toy", "alias", "toy:contrast", "toy:strong"]
+    assert (cards["toy:strong"].root, cards["toy:strong"].parent) == ("toy", "toy")
+
+
+def test_the_api_pages_describe_the_field(server):
+    schemas = httpx.get(f"{server.url}/openapi.json").json()["components"]["schemas"]
+    for body in ("ChatCompletionRequest", "CompletionRequest"):
+        properties = schemas[body]["properties"]["contrast"]["anyOf"][0]["properties"]
+        assert set(properties) == set(Contrast.model_fields)
+
+
+# The contract
+
+
+def test_a_contrast_changes_the_answer_and_a_plain_request_hears_nothing_of_it(client):
+    plain, asked = chat(client), chat(client, contrast=STRONG)
+    assert told(plain) is None
+    assert told(asked) == {"contrast": Contrast(**STRONG).model_dump()}
+    assert text(plain) != text(asked)
+    assert text(asked) == text(chat(client, contrast=STRONG))
+
+
+@pytest.mark.parametrize(
+    ("model", "contrast", "expected"),
+    [
+        ("toy", True, Contrast()),
+        ("toy:contrast", None, Contrast()),
+        ("alias:contrast", None, Contrast()),
+        ("toy:strong", None, Contrast(**STRONG)),
+        ("toy:strong", {"strength": 1.0}, Contrast(**{**STRONG, "strength": 1.0})),
+        ("toy:strong", False, None),
+        ("alias", None, None),
+    ],
+)
+def test_a_model_name_and_a_field_ask_for_the_same(client, model, contrast, expected):
+    answer = chat(client, model, contrast)
+    assert answer.model == model
+    assert told(answer) == (None if expected is None else {"contrast": expected.model_dump()})
+    assert text(answer) == text(chat(client, "toy", False if expected is None else expected.model_dump()))
+
+
+def test_neutral_settings_give_the_bytes_of_plain_decoding(client):
+    neutral = {"strength": 0.0, "plausibility": 0.0}
+    for options in ({}, {"temperature": 1.0, "seed": 7}):
+        answer = chat(client, contrast=neutral, **options)
+        assert text(answer) == text(chat(client, **options))
+        assert told(answer)["contrast"]["strength"] == 0.0
+
+
+@pytest.mark.parametrize("contrast", [None, STRONG])
+def test_a_stream_is_the_unstreamed_answer_and_says_what_was_applied_first_and_last(client, contrast):
+    whole = chat(client, contrast=contrast)
+    chunks = list(chat(client, contrast=contrast, stream=True, stream_options={"include_usage": True}))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1]) == text(whole)
+    assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+    for chunk in (chunks[0], chunks[-2], chunks[-1]):
+        assert told(chunk) == told(whole)
+    assert not any(told(chunk) for chunk in chunks[1:-2])
+
+
+def test_completions_know_the_field_too_streamed_or_not(client):
+    options = {"prompt": ["ab", "cd"], "temperature": 0, "max_tokens": 12}
+    plain = client.completions.create(model="toy", **options)
+    whole = client.completions.create(model="toy:strong", **options)
+    assert (whole.model, told(whole)) == ("toy:strong", {"contrast": Contrast(**STRONG).model_dump()})
+    assert [choice.text for choice in whole.choices] != [choice.text for choice in plain.choices]
+    streamed = ["", ""]
+    chunks = list(client.completions.create(model="toy:strong", stream=True, **options))
+    for chunk in chunks:
+        assert chunk.model == "toy:strong"
+        streamed[chunk.choices[0].index] += chunk.choices[0].text
+    assert streamed == [choice.text for choice in whole.choices]
+    assert told(chunks[0]) == told(chunks[-1]) == told(whole)
+
+
+def test_plain_and_contrast_requests_answer_in_one_batch_as_they_do_alone(client):
+    kinds = [None, STRONG, {"strength": 1.0}, None] * 4
+    prompts = [[{"role": "user", "content": f"{index} and {'so on ' * index}"}] for index in range(len(kinds))]
+    alone = [text(chat(client, contrast=kind, messages=prompt)) for kind, prompt in zip(kinds, prompts, strict=True)]
+    with ThreadPoolExecutor(len(kinds)) as pool:
+        together = list(
+            pool.map(lambda pair: text(chat(client, contrast=pair[0], messages=pair[1])), zip(kinds, prompts, strict=True))
+        )
+    assert together == alone
+
+
+# What the official client can ask for beside it
+
+
+def test_logprobs_are_the_experts_own(client):
+    def first(contrast: Any) -> dict[str, float]:
+        answer = chat(client, contrast=contrast, logprobs=True, top_logprobs=5, max_tokens=1)
+        return {entry.token: entry.logprob for entry in answer.choices[0].logprobs.content[0].top_logprobs}
+
+    assert first(STRONG) == pytest.approx(first(None), abs=1e-4)
+
+
+def test_echoed_prompts_have_the_experts_logprobs(client):
+    options = {"prompt": "abcdef", "echo": True, "logprobs": 1, "temperature": 0, "max_tokens": 2}
+    plain, asked = (
+        client.completions.create(model=name, **options).choices[0].logprobs.token_logprobs[1:6]
+        for name in ("toy", "toy:strong")
+    )
+    assert asked == pytest.approx(plain, abs=1e-4)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
+def test_tools_are_called_with_arguments_of_their_schema(client, choice, stream):
+    answer = chat(client, contrast=STRONG, tools=[TOOL], tool_choice=choice, max_tokens=200, stream=stream)
+    if stream:
+        calls = [call for chunk in answer for one in chunk.choices for call in one.delta.tool_calls or []]
+        name = "".join(call.function.name or "" for call in calls)
+        arguments = "".join(call.function.arguments or "" for call in calls)
+    else:
+        call = answer.choices[0].message.tool_calls[0]
+        name, arguments = call.function.name, call.function.arguments
+    assert name == "weather"
+    found = json.loads(arguments)
+    assert found["city"] in {"Rome", "Oslo"}
+    assert isinstance(found["hot"], bool)
+
+
+def test_a_json_schema_is_kept(client):
+    schema = TOOL["function"]["parameters"]
+    answer = chat(
+        client,
+        contrast=STRONG,
+        max_tokens=200,
+        response_format={"type": "json_schema", "json_schema": {"name": "weather", "schema": schema}},
+    )
+    assert set(json.loads(text(answer))) == {"city", "hot"}
+
+
+def test_several_choices_differ_and_a_seed_repeats_them(client):
+    options = {"n": 3, "temperature": 1.5, "seed": 11}
+    first, again = ([choice.message.content for choice in chat(client, contrast=STRONG, **options).choices] for _ in "ab")
+    assert first == again
+    assert len(set(first)) > 1
+
+
+# What can't be honoured
+
+BAD: list[tuple[str, dict[str, Any], str, int]] = [
+    (CHAT, {"contrast": {"strenght": 1}}, "contrast.strenght", 400),
+    (CHAT, {"contrast": {"strength": "1"}}, "contrast.strength", 400),
+    (CHAT, {"contrast": {"strength": -0.1}}, "contrast.strength", 400),
+    (CHAT, {"contrast": {"strength": 1e6}}, "contrast.strength", 400),
+    (CHAT, {"contrast": {"plausibility": 1.5}}, "contrast.plausibility", 400),
+    (CHAT, {"contrast": {"form": "divide"}}, "contrast.form", 400),
+    (CHAT, {"contrast": {"amateur_temperature": 0}}, "contrast.amateur_temperature", 400),
+    (CHAT, {"contrast": {"against": "base"}}, "contrast.against", 400),
+    (CHAT, {"contrast": [1]}, "contrast", 400),
+    (CHAT, {"contrast": True, "use_beam_search": True}, "use_beam_search", 400),
+    (CHAT, {"model": "toy:strong", "use_beam_search": True}, "use_beam_search", 400),
+    (CHAT, {"contrast": True, "kv_transfer_params": {"a": 1}}, "kv_transfer_params", 400),
+    (COMPLETIONS, {"contrast": True, "prompt_embeds": "AAAA"}, "prompt_embeds", 400),
+    (CHAT, {"best_of": 4}, "best_of", 400),
+    (COMPLETIONS, {"best_of": 4}, "best_of", 400),
+    (CHAT, {"contrst": True}, "contrst", 400),
+    (CHAT, {"guided_json": {}}, "guided_json", 400),
+    (CHAT, {"functions": [{"name": "f"}]}, "functions", 400),
+    (CHAT, {"vllm_xargs": {"motet-1": "x"}}, "vllm_xargs.motet-1", 400),
+    (CHAT, {"messages": []}, "messages", 400),
+    (CHAT, {"messages": None}, "messages", 400),
+    (CHAT, {"messages": [5]}, "messages.0", 400),
+    (CHAT, {"messages": [{"role": "user", "content": "x" * (CONTEXT + 1)}]}, "messages", 400),
+    (COMPLETIONS, {"prompt": "x" * (CONTEXT + 1)}, "prompt", 400),
+    (COMPLETIONS, {"prompt": []}, "prompt", 400),
+    (COMPLETIONS, {"prompt": [[]]}, "prompt", 400),
+    (COMPLETIONS, {"prompt": [10**6]}, "prompt", 400),
+    (CHAT, {"model": "nobody"}, "model", 404),
+    (CHAT, {"model": "nobody:contrast"}, "model", 404),
+    (CHAT, {"model": "toy:nothing"}, "model", 404),
+    (CHAT, {"temperature": -1}, "temperature", 400),
+    (CHAT, {"temperature": "hot"}, "temperature", 400),
+    (CHAT, {"n": 0}, "n", 400),
+    (CHAT, {"n": 10**6}, "n", 400),
+    (CHAT, {"max_tokens": 10**6}, "max_tokens", 400),
+    (CHAT, {"logit_bias": {"99999": 1}}, "logit_bias", 400),
+    (CHAT, {"structured_outputs": "x"}, "structured_outputs", 400),
+    (CHAT, {"structured_outputs": {"regex": "(("}}, "structured_outputs", 400),
+    (CHAT, {"chat_template": "{{ messages }}"}, "chat_template", 400),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("path", "fields", "field", "status"), BAD)
+def test_what_cannot_be_honoured_is_refused_naming_the_field(post, path, fields, field, status, stream):
+    prompt = {"messages": MESSAGES} if path == CHAT else {"prompt": "ab"}
+    answer = post(path, json={"model": "toy", "max_tokens": 2, "stream": stream, **prompt, **fields})
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert (error["param"], error["code"]) == (field, status)
+    assert error["message"]
+    assert error["type"]
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        ('{"model": ', "body"),
+        ("[]", "body"),
+        ("", "body"),
+        ("[" * 100_000, "body"),
+        ('{"messages": [{"role": "user", "content": "a"}], "contrast": {"strength": NaN}}', "contrast.strength"),
+        ('{"messages": [{"role": "user", "content": "a"}], "contrast": {"strength": Infinity}}', "contrast.strength"),
+        ('{"messages": [{"role": "user", "content": "a"}], "top_p": NaN}', "top_p"),
+    ],
+)
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+def test_a_broken_body_is_the_clients_fault(post, path, content, field):
+    answer = post(path, content=content, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
+
+
+@pytest.mark.parametrize("size", [200_001, 10_000_000])
+def test_a_body_over_the_servers_limit_is_refused(post, size):
+    answer = post(CHAT, content=b" " * size, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (413, "body")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/responses", "/v1/messages", "/v1/chat/completions/batch", "/invocations", "/generative_scoring"]
+)
+def test_routes_that_would_ignore_a_contrast_refuse_it(post, path):
+    answer = post(path, json={"model": "toy", "input": "a", "messages": MESSAGES, "max_tokens": 2, "contrast": True})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "contrast")
+    assert CHAT in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("value", ["x", {}, [5], -1, 2**70], ids=str)
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+def test_no_value_of_any_field_breaks_the_server(server, post, path, value):
+    name = "ChatCompletionRequest" if path == CHAT else "CompletionRequest"
+    fields = httpx.get(f"{server.url}/openapi.json").json()["components"]["schemas"][name]["properties"]
+    assert len(fields) > 40
+    prompt = {"messages": MESSAGES} if path == CHAT else {"prompt": "ab"}
+    for field in fields:
+        answer = post(path, json={"model": "toy", "max_tokens": 1, **prompt, field: value})
+        assert answer.status_code in {200, 400, 404}, (field, answer.text)
+        if answer.status_code != 200:
+            assert answer.json()["error"]["param"], (field, answer.text)
+
+
+def test_after_all_that_the_server_still_answers(client):
+    assert told(chat(client, contrast=True)) == TOLD
+
+
+# What is counted
+
+
+def test_contrast_requests_and_their_tokens_are_counted_streamed_or_not(server, client):
+    def counted() -> list[float]:
+        return [
+            server.metric("motet_contrast_requests_total", route="chat", form="ratio", preset="strong"),
+            server.metric("motet_contrast_requests_total", route="chat", form="extrapolate", preset="none"),
+            server.metric("motet_contrast_tokens_total", route="chat"),
+            server.metric("motet_request_errors_total", route="chat", status="400", field="contrast"),
+            server.metric("motet_request_errors_total", route="chat", status="400", field="unknown"),
+        ]
+
+    before = counted()
+    chat(client, "toy:strong", max_tokens=5, extra_body={"ignore_eos": True})
+    list(chat(client, max_tokens=7, stream=True, extra_body={"contrast": True, "ignore_eos": True}))
+    chat(client, max_tokens=9)
+    for field in ({"contrast": "x"}, {"never_heard_of": 1}):
+        with pytest.raises(openai.BadRequestError):
+            chat(client, extra_body=field)
+    assert [after - was for after, was in zip(counted(), before, strict=True)] == [1, 1, 12, 1, 1]
+    assert "never_heard_of" not in httpx.get(f"{server.url}/metrics").text
+
+
+# Clients that leave
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("contrast", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_frees_its_request(server, stream, contrast):
+    body = {
+        "model": "toy",
+        "messages": MESSAGES,
+        "n": 32,
+        "max_tokens": CONTEXT - 200,
+        "ignore_eos": True,
+        "stream": stream,
+        "contrast": contrast,
+    }
+
+    def running() -> float:
+        return server.metric("vllm:num_requests_running")
+
+    generated = server.metric("vllm:generation_tokens_total")
+    with server.http() as http:
+        if stream:
+            with http.stream("POST", CHAT, json=body) as answer:
+                assert answer.status_code == 200
+                next(answer.iter_lines())
+                wait_for(lambda: running() == 32)
+        else:
+            with pytest.raises(httpx.TimeoutException):
+                http.post(CHAT, json=body, timeout=1.5)
+    wait_for(lambda: running() == 0)
+    # Far from all that was asked for, so it was the leaving that ended them.
+    assert server.metric("vllm:generation_tokens_total") - generated < 0.8 * 32 * (CONTEXT - 200)

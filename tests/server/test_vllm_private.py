@@ -1,0 +1,137 @@
+"""Fails loudly when a part of vLLM that the server leans on has moved."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+from types import SimpleNamespace
+
+import motet_server
+import pytest
+from motet_decoding.errors import LaunchError
+from motet_server import vllm_private
+
+pytestmark = pytest.mark.engine
+
+
+def test_the_engine_is_the_one_these_reaches_were_seen_with():
+    vllm = pytest.importorskip("vllm")
+    assert vllm.__version__.split("+")[0] == vllm_private.SEEN_WITH
+
+
+def test_no_other_file_of_the_server_imports_vllm():
+    for file in Path(motet_server.__file__).parent.glob("*.py"):
+        names = {
+            name.split(".")[0]
+            for node in ast.walk(ast.parse(file.read_text()))
+            for name in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
+        assert "vllm" not in names or file.name == "vllm_private.py", file
+
+
+def test_options_are_read_by_vllm_over_our_defaults(tmp_path):
+    options = vllm_private.parse_options(
+        [str(tmp_path), "--max_model_len", "1k", "-tp", "2"], {"host": "127.0.0.1", "enforce_eager": True}
+    )
+    assert (options.model_tag, options.max_model_len, options.tensor_parallel_size) == (str(tmp_path), 1000, 2)
+    assert (options.host, options.enforce_eager) == ("127.0.0.1", True)
+    assert vllm_private.parse_options([str(tmp_path), "--no-enforce-eager"], {"enforce_eager": True}).enforce_eager is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--gpu-memory-utilisation", "0.5"], "--gpu-memory-utilization"),
+        (["--max-model-len", "many"], "max-model-len"),
+        (["--enable-auto-tool-choice"], "--tool-call-parser"),
+    ],
+)
+def test_vllms_complaint_about_an_option_is_passed_on(arguments, told):
+    with pytest.raises(LaunchError) as refused:
+        vllm_private.parse_options(["model", *arguments], {})
+    assert told in str(refused.value)
+
+
+def test_options_the_launch_reads_and_sets_are_vllms():
+    options = vllm_private.parse_options(["model"], {})
+    for name in (
+        *("model_tag", "model", "tokenizer", "tokenizer_mode", "chat_template", "served_model_name", "api_key"),
+        *("ssl_certfile", "uvicorn_log_level", "use_tqdm_on_load", "hf_overrides", "logits_processors"),
+        *("compilation_config", "max_model_len", "enforce_eager"),
+    ):
+        assert hasattr(options, name), name
+
+
+@pytest.mark.parametrize("get", [vllm_private.chat_handler, vllm_private.completion_handler])
+def test_a_request_has_the_fields_we_write_and_its_handler_takes_it(get):
+    request_type, handler = get()
+    assert {"model", "stop", "cache_salt", "vllm_xargs"} <= set(request_type.model_fields)
+    assert list(inspect.signature(handler).parameters) == ["request", "raw_request"]
+    prompt = {"messages": [{"role": "user", "content": "a"}]} if "messages" in request_type.model_fields else {"prompt": "a"}
+    request = request_type.model_validate(prompt)
+    request.vllm_xargs = {"key": "value"}
+    assert request.to_sampling_params(1, {}).extra_args == {"key": "value"}
+
+
+def test_problems_are_described_with_message_param_and_status():
+    from vllm.exceptions import VLLMValidationError
+    from vllm.renderers.chat_utils import ChatTemplateResolutionError
+
+    described = vllm_private.describe_problem(VLLMValidationError("no", parameter="top_p"))
+    assert (described["param"], described["code"]) == ("top_p", 400)
+    assert "no" in described["message"]
+    described = vllm_private.describe_problem(ChatTemplateResolutionError("As of transformers v4.44"))
+    assert (described["param"], described["code"]) == ("messages", 400)
+    assert "--default-chat-template" in described["message"]
+    assert isinstance(VLLMValidationError("no"), vllm_private.request_problems())
+
+
+@pytest.mark.anyio
+async def test_the_model_list_and_the_names_are_where_we_look():
+    from vllm.entrypoints.openai.models.protocol import BaseModelPath
+    from vllm.entrypoints.openai.models.serving import OpenAIServingModels
+
+    engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=64), renderer=None, input_processor=None)
+    models = OpenAIServingModels(engine, [BaseModelPath("toy", "/toy"), BaseModelPath("alias", "/toy")])
+    models.lora_requests["tuned"] = SimpleNamespace(lora_name="tuned", path="/tuned", base_model_name=None)
+    state = SimpleNamespace(openai_serving_models=models)
+    assert vllm_private.served_names(state) == ["toy", "alias", "tuned"]
+    assert [vllm_private.answers_as(state, name) for name in ("toy", "alias", "tuned", None)] == [
+        *("toy", "toy", "tuned", "toy"),
+    ]
+    cards = (await vllm_private.model_list(state, ["contrast"]))["data"]
+    assert [card["id"] for card in cards] == ["toy", "alias", "tuned", "toy:contrast"]
+    assert (cards[-1]["root"], cards[-1]["parent"], cards[-1]["max_model_len"]) == ("toy", "toy", 64)
+
+
+def test_tokens_are_read_from_where_vllm_leaves_them():
+    from vllm.entrypoints.generate.base.protocol import RequestResponseMetadata
+    from vllm.entrypoints.serve.engine.protocol import UsageInfo
+
+    metadata = RequestResponseMetadata(request_id="x")
+    request = SimpleNamespace(state=SimpleNamespace(request_metadata=metadata))
+    assert vllm_private.generated_tokens(request) is None
+    metadata.final_usage_info = UsageInfo(completion_tokens=5)
+    assert vllm_private.generated_tokens(request) == 5
+    assert vllm_private.generated_tokens(SimpleNamespace(state=SimpleNamespace())) is None
+
+
+def test_our_plugin_is_what_vllm_expects_of_one():
+    from motet_server.app import MotetEndpoints
+    from vllm.plugins.endpoint_plugins.interface import EndpointPlugin
+
+    assert isinstance(MotetEndpoints(), EndpointPlugin)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("expert", True), ("untemplated", False)])
+def test_a_missing_chat_template_is_noticed(models, name, expected):
+    options = vllm_private.parse_options([str(getattr(models, name))], {"enforce_eager": True})
+    options.model = options.model_tag
+    assert vllm_private.has_chat_template(options) is expected
