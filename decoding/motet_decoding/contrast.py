@@ -67,7 +67,9 @@ class Contrast(BaseModel):
     plausibility: Plausibility = 0.1
     form: Annotated[
         Form,
-        Field(description="`extrapolate`: (1+s) e - s a; `ratio`: e - s a, with e and a the two voices' logits."),
+        Field(
+            description="`extrapolate`: (1+s) e - s a; `ratio`: e - s a, with e and a the two voices' logits."
+        ),
     ] = "extrapolate"
     amateur_temperature: AmateurTemperature = 1.0
 

@@ -48,7 +48,9 @@ class AmateurVoice:
         self.mask = mask = torch.nn.functional.pad(mask, (0, length - mask.shape[1]), value=1)
         fresh = input_ids if self.cache is None else input_ids[:, -1:]
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -fresh.shape[1] :]
-        output = self.amateur(fresh, attention_mask=mask, position_ids=positions, past_key_values=self.cache, use_cache=True)
+        output = self.amateur(
+            fresh, attention_mask=mask, position_ids=positions, past_key_values=self.cache, use_cache=True
+        )
         self.cache = output.past_key_values
         return contrast_scores(scores.float(), output.logits[:, -1].float(), self.contrast)
 

@@ -49,7 +49,9 @@ def contrast(
     """
     asking = len(amateur)
     if asking != (len(logits) if rows is None else len(rows)):
-        raise ValueError(f"{asking} amateur rows for {len(logits) if rows is None else len(rows)} asking rows")
+        raise ValueError(
+            f"{asking} amateur rows for {len(logits) if rows is None else len(rows)} asking rows"
+        )
     expert = (logits if rows is None else logits[rows]).float()
     shared = min(expert.shape[1], amateur.shape[1])
 

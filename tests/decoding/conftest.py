@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from motet_decoding.contrast import Contrast
 from motet_decoding.engine.arguments import engine_arguments
 from motet_decoding.reference import greedy_tokens
@@ -58,9 +59,10 @@ class Pair:
 def start_pair(expert: Path, amateur: Path, **options: Any):
     """Starts an engine on the pair with chunked prefill in small pieces, and stops it."""
     import torch
-    from motet_decoding.engine.launch import pair_options
     from transformers import AutoModelForCausalLM
     from vllm import LLM
+
+    from motet_decoding.engine.launch import pair_options
 
     llm = LLM(
         model=str(expert),
@@ -74,7 +76,9 @@ def start_pair(expert: Path, amateur: Path, **options: Any):
             **options,
         },
     )
-    models = [AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval() for path in (expert, amateur)]
+    models = [
+        AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval() for path in (expert, amateur)
+    ]
     try:
         yield Pair(llm, *models)
     finally:

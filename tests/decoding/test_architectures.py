@@ -1,8 +1,9 @@
-"""A pair of two other families, its vocabularies padded differently, in a cache so small that requests are preempted."""
+"""Two other families as a pair, their vocabularies padded differently, in a cache so small that it preempts."""
 
 from __future__ import annotations
 
 import pytest
+
 from motet_decoding.testing import write_model
 
 from .conftest import mixed_requests, start_pair
@@ -28,11 +29,19 @@ def pair(tmp_path_factory):
         eos_token_id=258,
     )
     gpt2 = GPT2Config(
-        vocab_size=300, n_embd=64, n_layer=2, n_head=2, n_positions=256, initializer_range=0.2, eos_token_id=258
+        vocab_size=300,
+        n_embd=64,
+        n_layer=2,
+        n_head=2,
+        n_positions=256,
+        initializer_range=0.2,
+        eos_token_id=258,
     )
     expert = write_model(tmp_path_factory.mktemp("qwen3"), qwen, seed=0)
     amateur = write_model(tmp_path_factory.mktemp("gpt2"), gpt2, seed=1)
-    with start_pair(expert, amateur, block_size=32, num_gpu_blocks_override=9, disable_log_stats=False) as pair:
+    with start_pair(
+        expert, amateur, block_size=32, num_gpu_blocks_override=9, disable_log_stats=False
+    ) as pair:
         yield pair
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from motet_decoding.contrast import Contrast
 from motet_decoding.engine.arguments import KEY_VARIABLE, engine_arguments, ensure_engine_key, read_contrast
 
@@ -13,7 +14,7 @@ from motet_decoding.engine.arguments import KEY_VARIABLE, engine_arguments, ensu
 @pytest.fixture(autouse=True)
 def key(monkeypatch):
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
-    yield ensure_engine_key()
+    return ensure_engine_key()
 
 
 def test_round_trip(key):
@@ -29,9 +30,13 @@ def test_what_a_client_can_write_is_not_read(extra, key):
 def test_the_key_stays_within_a_server_and_differs_between_servers(key):
     assert ensure_engine_key() == key
     code = "from motet_decoding.engine.arguments import ensure_engine_key as k; print(k())"
-    inherited = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    inherited = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
     assert inherited == key
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={}).stdout
+    other = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={}
+    ).stdout
     assert other.strip() != key
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from motet_decoding.contrast import MAX_STRENGTH, Contrast, parse_contrast
 from motet_decoding.errors import RequestError
 

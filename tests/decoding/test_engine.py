@@ -7,10 +7,11 @@ import random
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chisquare
+
 from motet_decoding.contrast import Contrast
 from motet_decoding.reference import contrast_scores
 from motet_decoding.testing import llama_config, write_model
-from scipy.stats import chisquare
 
 from .conftest import mixed_requests, start_pair
 
@@ -58,7 +59,9 @@ def test_the_amateur_rests_while_nobody_asks(pair):
 def test_neutral_settings_are_plain_decoding_bit_for_bit(pair):
     neutral = Contrast(strength=0.0, plausibility=0.0)
     sampling = {"temperature": 0.8, "seed": 11, "logprobs": 3, "max_tokens": 40}
-    plain, contrasted = pair.run([pair.request(PROMPT, None, **sampling), pair.request(PROMPT, neutral, **sampling)])
+    plain, contrasted = pair.run(
+        [pair.request(PROMPT, None, **sampling), pair.request(PROMPT, neutral, **sampling)]
+    )
     assert contrasted.outputs[0].token_ids == plain.outputs[0].token_ids
     assert contrasted.outputs[0].logprobs == plain.outputs[0].logprobs
 
@@ -185,7 +188,11 @@ def test_stops_and_grammars(pair):
     stopped = pair.run([pair.request(PROMPT, contrast, stop_token_ids=[free[5]])])[0].outputs[0]
     assert (list(stopped.token_ids), stopped.finish_reason) == (free[: free.index(free[5]) + 1], "stop")
     grammar = StructuredOutputsParams(regex="[0-9]{3}-[a-f]{4}")
-    answer = pair.run([pair.request(PROMPT, contrast, structured_outputs=grammar, ignore_eos=False)])[0].outputs[0].text
+    answer = (
+        pair.run([pair.request(PROMPT, contrast, structured_outputs=grammar, ignore_eos=False)])[0]
+        .outputs[0]
+        .text
+    )
     digits, letters = answer.split("-")
     assert (len(digits), digits.isdigit(), len(letters), set(letters) <= set("abcdef")) == (3, True, 4, True)
 

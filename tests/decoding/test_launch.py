@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from motet_decoding.engine.launch import PROCESSOR, pair_options
 from motet_decoding.errors import LaunchError
 from motet_decoding.testing import byte_tokenizer, llama_config, write_model
@@ -15,12 +16,18 @@ def expert(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def amateur(tmp_path_factory):
-    return str(write_model(tmp_path_factory.mktemp("amateur"), llama_config(32, 1, max_position_embeddings=128), seed=1))
+    return str(
+        write_model(
+            tmp_path_factory.mktemp("amateur"), llama_config(32, 1, max_position_embeddings=128), seed=1
+        )
+    )
 
 
 def test_a_pair_keeps_what_was_asked_for_beside_it(expert, amateur):
     options = pair_options(
-        expert, amateur, {"hf_overrides": {"rope_theta": 5.0}, "logits_processors": ["a.b:C"], "max_model_len": 100}
+        expert,
+        amateur,
+        {"hf_overrides": {"rope_theta": 5.0}, "logits_processors": ["a.b:C"], "max_model_len": 100},
     )
     assert options["hf_overrides"]["rope_theta"] == 5.0
     assert options["hf_overrides"]["architectures"] == ["PairedLlamaForCausalLM"]
@@ -50,9 +57,9 @@ def test_options_that_cannot_be_honoured(expert, amateur, options, says):
 
 
 def test_paths_that_are_no_models(expert, amateur, tmp_path):
-    with pytest.raises(LaunchError, match="amateur: .* has no config.json"):
+    with pytest.raises(LaunchError, match=r"amateur: .* has no config\.json"):
         pair_options(expert, str(tmp_path), {})
-    with pytest.raises(LaunchError, match="model: .*nowhere is neither a model folder nor found on the hub"):
+    with pytest.raises(LaunchError, match=r"model: .*nowhere is neither a model folder nor found on the hub"):
         pair_options(str(tmp_path / "nowhere"), amateur, {})
 
 
@@ -63,7 +70,8 @@ def write_with_tokenizer(folder, tokenizer):
 def test_a_larger_vocabulary_is_refused_by_naming_the_tokens(expert, tmp_path):
     other = write_with_tokenizer(tmp_path, byte_tokenizer(extra_tokens=("alpha", "beta", "gamma", "delta")))
     with pytest.raises(
-        LaunchError, match=r"259 tokens, the amateur 263: 4 only the amateur has \('alpha', 'beta', 'gamma', \.\.\.\)"
+        LaunchError,
+        match=r"259 tokens, the amateur 263: 4 only the amateur has \('alpha', 'beta', 'gamma', \.\.\.\)",
     ):
         pair_options(expert, other, {})
 
@@ -80,5 +88,18 @@ def test_the_same_tokens_cut_otherwise_are_refused(expert, tmp_path):
 
     tokenizer = byte_tokenizer()
     tokenizer.backend_tokenizer.normalizer = normalizers.Strip()
-    with pytest.raises(LaunchError, match="the vocabularies agree, but .* becomes"):
+    with pytest.raises(LaunchError, match=r"the vocabularies agree, but .* becomes"):
         pair_options(expert, write_with_tokenizer(tmp_path, tokenizer), {})
+
+
+def test_a_mixture_of_experts_amateur_is_refused_under_data_parallel(expert, tmp_path):
+    from transformers import MixtralConfig
+
+    config = MixtralConfig(
+        vocab_size=320, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1
+    )
+    config.save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    assert pair_options(expert, str(tmp_path), {"data_parallel_size": 1})
+    with pytest.raises(LaunchError, match=r"data_parallel_size: .* mixture-of-experts"):
+        pair_options(expert, str(tmp_path), {"data_parallel_size": 2})

@@ -7,17 +7,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from vllm import SamplingParams
+from vllm.v1.sample.logits_processor import BatchUpdate, MoveDirectionality
+from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext
+
 from motet_decoding.contrast import Contrast
 from motet_decoding.engine.arguments import engine_arguments, ensure_engine_key
 from motet_decoding.engine.processor import ContrastProcessor
 from motet_decoding.engine.stage import stage_of
 from motet_decoding.reference import contrast_scores
-from vllm import SamplingParams
-from vllm.v1.sample.logits_processor import BatchUpdate, MoveDirectionality
-from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext
 
 VOCAB = 16
-STRONG, WEAK = Contrast(strength=2.0, plausibility=0.0), Contrast(strength=0.3, plausibility=0.0, form="ratio")
+STRONG, WEAK = (
+    Contrast(strength=2.0, plausibility=0.0),
+    Contrast(strength=0.3, plausibility=0.0, form="ratio"),
+)
 PLAIN = SamplingParams()
 
 
@@ -45,7 +49,9 @@ def update(size, *, removed=(), added=(), moved=()):
 
 
 def expected(expert, amateur, asked):
-    rows = [expert[i] if c is None else contrast_scores(expert[i], amateur[i], c) for i, c in enumerate(asked)]
+    rows = [
+        expert[i] if c is None else contrast_scores(expert[i], amateur[i], c) for i, c in enumerate(asked)
+    ]
     return torch.stack(rows).softmax(-1)
 
 

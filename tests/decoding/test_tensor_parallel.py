@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from motet_decoding.testing import llama_config, write_model
 
 from .conftest import mixed_requests, start_pair

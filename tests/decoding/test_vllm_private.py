@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import vllm
+
 from motet_decoding.engine import vllm_private
 from motet_decoding.engine.model import PairedModel, paired_class
 from motet_decoding.plugin import register
@@ -60,7 +61,11 @@ def test_signatures():
     assert (source.model_or_path, source.revision, source.prefix) == ("somewhere", None, "amateur.")
     assert isinstance(source, DefaultModelLoader.Source)
     assert "attn_metadata" in ForwardContext.__dataclass_fields__
-    assert list(inspect.signature(ModelState.prepare_inputs).parameters) == ["self", "input_batch", "req_states"]
+    assert list(inspect.signature(ModelState.prepare_inputs).parameters) == [
+        "self",
+        "input_batch",
+        "req_states",
+    ]
 
 
 def test_the_v2_runner_asks_the_model_for_its_state():

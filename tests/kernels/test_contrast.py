@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from motet_decoding.contrast import Contrast
 from motet_decoding.reference import contrast_scores
 from motet_kernels.contrast import contrast
@@ -102,7 +103,9 @@ def test_a_nan_row_is_contained():
 def test_what_the_amateur_finds_impossible_wins_without_overflow():
     amateur = torch.tensor([[0.0, -torch.inf, 0.0]])
     for strength in (0.0, 10.0):
-        scores = kernel(torch.tensor([[2.0, 1.9, -9.0]]), amateur, [Contrast(strength=strength, plausibility=0.1)])
+        scores = kernel(
+            torch.tensor([[2.0, 1.9, -9.0]]), amateur, [Contrast(strength=strength, plausibility=0.1)]
+        )
         assert not scores.isnan().any()
         assert scores.argmax() == (0 if strength == 0.0 else 1)
 
@@ -128,7 +131,10 @@ def test_additive_edits_count_once():
     expert, amateur = torch.randn(3, 40), torch.randn(3, 40)
     bias = torch.zeros(3, 40)
     bias[:, 7] = 3.0
-    asked = [Contrast(strength=s, plausibility=0.0, form=f) for s, f in ((2.0, "extrapolate"), (0.5, "ratio"), (1.0, "ratio"))]
+    asked = [
+        Contrast(strength=s, plausibility=0.0, form=f)
+        for s, f in ((2.0, "extrapolate"), (0.5, "ratio"), (1.0, "ratio"))
+    ]
     biased = kernel(expert + bias, amateur, asked, unedited=expert)
     torch.testing.assert_close(biased, kernel(expert.clone(), amateur, asked) + bias)
 
@@ -149,7 +155,10 @@ def test_rows_are_independent_of_their_mates():
     asked = [ASKED[row % 4] for row in range(8)]
     together = kernel(expert.clone(), amateur, asked)
     for row in range(8):
-        assert torch.equal(together[row : row + 1], kernel(expert[row : row + 1].clone(), amateur[row : row + 1], asked[row : row + 1]))
+        assert torch.equal(
+            together[row : row + 1],
+            kernel(expert[row : row + 1].clone(), amateur[row : row + 1], asked[row : row + 1]),
+        )
 
 
 def test_rows_that_do_not_match_are_refused():

@@ -19,6 +19,9 @@ _REFUSED = {
     "enable_prompt_embeds": "the amateur can't read the expert's prompt embeddings",
 }
 
+#: What a mixture-of-experts configuration has.
+_EXPERTS = {"num_experts", "num_local_experts", "n_routed_experts"}
+
 
 def pair_options(model: str, amateur: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """vLLM engine arguments that turn ``model`` into the expert of a pair with ``amateur``.
@@ -38,6 +41,11 @@ def pair_options(model: str, amateur: str, options: Mapping[str, Any]) -> dict[s
     _refuse(options)
     expert_config, amateur_config = _config(model, "model"), _config(amateur, "amateur")
     _check_vocabulary(model, amateur)
+    if (options.get("data_parallel_size") or 1) > 1 and _EXPERTS & amateur_config.keys():
+        raise LaunchError(
+            "data_parallel_size: can't be used with a mixture-of-experts amateur: replicas that don't need it in a "
+            "step would keep the others waiting for its experts"
+        )
     hf_overrides = options.get("hf_overrides") or {}
     if not isinstance(hf_overrides, dict):
         raise LaunchError("hf_overrides: must be a dictionary on a server with an amateur, not a function")
@@ -76,7 +84,9 @@ def _config(model: str, field: str) -> dict[str, Any]:
     try:
         config, _ = PretrainedConfig.get_config_dict(str(folder) if folder.is_dir() else model)
     except (OSError, ValueError) as error:
-        raise LaunchError(f"{field}: {model} is neither a model folder nor found on the hub: {error}") from error
+        raise LaunchError(
+            f"{field}: {model} is neither a model folder nor found on the hub: {error}"
+        ) from error
     if not config:
         raise LaunchError(f"{field}: {model} is neither a model folder nor found on the hub")
     return dict(config)
@@ -85,7 +95,9 @@ def _config(model: str, field: str) -> dict[str, Any]:
 def _check_vocabulary(model: str, amateur: str) -> None:
     from transformers import AutoTokenizer
 
-    difference = vocabulary_difference(AutoTokenizer.from_pretrained(model), AutoTokenizer.from_pretrained(amateur))
+    difference = vocabulary_difference(
+        AutoTokenizer.from_pretrained(model), AutoTokenizer.from_pretrained(amateur)
+    )
     if difference:
         raise LaunchError(f"amateur: {amateur} doesn't share the tokenizer of {model}: {difference}")
 

@@ -10,8 +10,9 @@ does not run at all, and the narrower hidden state says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,11 +30,11 @@ _AMATEUR = "amateur"
 class PairedModel(nn.Module):
     """The part that every paired class puts before the expert's own class."""
 
-    amateur: nn.Module
+    amateur: Any
     stage: Stage
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
-        super().__init__(vllm_config=vllm_config, prefix=prefix)  # type: ignore[call-arg]
+        super().__init__(vllm_config=vllm_config, prefix=prefix)
         expert = vllm_config.model_config
         path = expert.hf_config.motet["amateur"]
         config = vllm_private.second_model_config(vllm_config, _amateur_config(path, expert))
@@ -41,7 +42,7 @@ class PairedModel(nn.Module):
         self.secondary_weights = [vllm_private.weights_source(path, f"{_AMATEUR}.")]
         self.expert_hidden_size = expert.get_hidden_size()
         self.stage = stage_of(vllm_config)
-        self.stage.head = self.amateur.compute_logits  # type: ignore[assignment]
+        self.stage.head = self.amateur.compute_logits
 
     def forward(
         self,
@@ -51,7 +52,7 @@ class PairedModel(nn.Module):
         inputs_embeds: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """Hidden states, [tokens, expert_hidden] or, where the amateur ran, [tokens, expert_hidden + amateur_hidden]."""
+        """Hidden states, [tokens, expert_hidden]; with the amateur's behind them where it ran."""
         expert = super().forward(input_ids, positions, intermediate_tensors, inputs_embeds, **kwargs)
         dummy = vllm_private.in_dummy_run()
         if not dummy:
@@ -67,7 +68,8 @@ class PairedModel(nn.Module):
         size = self.expert_hidden_size
         paired = hidden_states.shape[-1] > size
         self.stage.hidden = hidden_states[:, size:] if paired else None
-        logits = super().compute_logits(hidden_states[:, :size] if paired else hidden_states, *args, **kwargs)
+        expert_states = hidden_states[:, :size] if paired else hidden_states
+        logits: torch.Tensor | None = super().compute_logits(expert_states, *args, **kwargs)  # type: ignore[misc]
         # Biases and masks are written into these very logits, so an untouched copy must be made here or never.
         self.stage.unedited = logits.clone() if paired and self.stage.editing and logits is not None else None
         return logits
@@ -79,18 +81,19 @@ class PairedModel(nn.Module):
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
         """Loads both checkpoints; the amateur's names arrive under its prefix, behind the expert's."""
-        amateur: list[tuple[str, torch.Tensor]] = []
+        stream, prefix = iter(weights), f"{_AMATEUR}."
+        first: list[tuple[str, torch.Tensor]] = []
 
-        def expert_weights() -> Iterable[tuple[str, torch.Tensor]]:
-            for name, tensor in weights:
-                if name.startswith(f"{_AMATEUR}."):
-                    amateur.append((name.removeprefix(f"{_AMATEUR}."), tensor))
-                else:
-                    yield name, tensor
+        def expert_weights() -> Iterator[tuple[str, torch.Tensor]]:
+            for name, tensor in stream:
+                if name.startswith(prefix):
+                    first.append((name, tensor))
+                    return
+                yield name, tensor
 
-        loaded = set(super().load_weights(expert_weights()) or ())
-        loaded |= {f"{_AMATEUR}.{name}" for name in self.amateur.load_weights(amateur) or ()}
-        return loaded
+        loaded = set(super().load_weights(expert_weights()) or ())  # type: ignore[misc]
+        amateur_weights = ((name.removeprefix(prefix), tensor) for name, tensor in chain(first, stream))
+        return loaded | {f"{prefix}{name}" for name in self.amateur.load_weights(amateur_weights) or ()}
 
     def get_model_state_cls(self) -> type[Any]:
         """vLLM's V2 runner asks the model for the class that prepares its inputs."""

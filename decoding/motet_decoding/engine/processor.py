@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from motet_kernels.contrast import contrast
 from vllm.v1.sample.logits_processor import BatchUpdate, MoveDirectionality
 from vllm.v1.sample.logits_processor import LogitsProcessor as V1LogitsProcessor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext
@@ -21,6 +20,7 @@ from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as V2Logi
 from motet_decoding.contrast import Contrast
 from motet_decoding.engine.arguments import read_contrast
 from motet_decoding.engine.stage import stage_of
+from motet_kernels.contrast import contrast
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
@@ -49,12 +49,14 @@ class _Rows:
     def of(cls, asking: Sequence[tuple[int, _Asking]], batch: int, device: torch.device) -> _Rows:
         asked = [entry.contrast for _, entry in asking]
         index = None if len(asking) == batch else torch.tensor([row for row, _ in asking], device=device)
-        numbers = torch.tensor([[c.strength, c.plausibility, c.amateur_temperature] for c in asked], device=device)
+        numbers = torch.tensor(
+            [[c.strength, c.plausibility, c.amateur_temperature] for c in asked], device=device
+        )
         extrapolate = torch.tensor([c.form == "extrapolate" for c in asked], device=device)
         return cls(index, numbers[:, 0], numbers[:, 1], extrapolate, numbers[:, 2])
 
 
-class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):  # type: ignore[misc]
+class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
     """Turns the asking rows' logits into contrastive scores, before temperature and truncation.
 
     Grammar, bans and ``logit_bias`` come before it under both runners. Penalties come after it under V1 and before
@@ -70,6 +72,7 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):  # type: ignore[m
         self._rows: tuple[tuple[tuple[int, _Asking], ...], int, _Rows] | None = None
 
     def is_argmax_invariant(self) -> bool:
+        """V1: it is not; a contrast is there to change the favourite."""
         return False
 
     # What V1 tells.

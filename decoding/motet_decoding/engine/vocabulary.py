@@ -20,7 +20,9 @@ def vocabulary_difference(expert: Any, amateur: Any) -> str | None:
     if ours != theirs:
         missing = sorted(set(ours) - set(theirs), key=ours.__getitem__)
         extra = sorted(set(theirs) - set(ours), key=theirs.__getitem__)
-        moved = sorted((token for token in ours if token in theirs and ours[token] != theirs[token]), key=ours.get)
+        moved = sorted(
+            (token for token in ours if token in theirs and ours[token] != theirs[token]), key=ours.get
+        )
         differences = [
             f"{len(tokens):,} {what} ({', '.join(map(repr, tokens[:_SHOWN]))}{', ...' if len(tokens) > _SHOWN else ''})"
             for tokens, what in (
