@@ -38,14 +38,16 @@ class Training:
     """One run of pretraining."""
 
     steps: int
-    rows: int = 24
+    rows: int = 16
     """Rows of a batch."""
     rate: float = 2e-3
-    """Peak learning rate: linear warm-up, then cosine down to a twentieth."""
-    warmup: int = 100
+    """Learning rate: linear warm-up, constant, then linear down to zero."""
+    warmup: int = 50
     """Steps of warm-up."""
+    cooldown: int = 0
+    """Steps of the way down at the end."""
     decay: float = 0.1
-    """AdamW's weight decay on matrices."""
+    """Weight decay on matrices."""
     clip: float = 1.0
     """Largest gradient norm."""
     prompt_weight: float = 0.1
@@ -59,10 +61,10 @@ class Training:
 class Recipe:
     """Everything the bundled pair depends on."""
 
-    expert_size: Size = Size(layers=5, hidden=256, intermediate=512, heads=4, head_size=64)
+    expert_size: Size = Size(layers=5, hidden=256, intermediate=512, heads=8, head_size=32)
     amateur_size: Size = Size(layers=2, hidden=64, intermediate=160, heads=2, head_size=32)
-    expert: Training = Training(steps=6000)
-    amateur: Training = Training(steps=1500, rate=3e-3, seed=1)
+    expert: Training = Training(steps=3000, cooldown=600)
+    amateur: Training = Training(steps=300, cooldown=100, seed=1)
     corpus: Corpus = field(default_factory=Corpus)
     vocabulary: int = 768
     """Entries of the tokenizer, filled up with reserved ones."""
