@@ -1,0 +1,185 @@
+"""An OpenAI-compatible endpoint as the benchmarks see it: over HTTP, asked many things at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from motet_benchmarks.errors import BenchmarkError
+
+#: Longest wait for one answer.
+REQUEST_SECONDS = 300.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for one request."""
+
+    text: str
+    prompt_tokens: int
+    tokens: int
+    """Generated."""
+    seconds: float
+    """From sending to the last byte."""
+    contrast: Mapping[str, Any] | None
+    """The contrast that the server says it applied."""
+
+
+class Endpoint:
+    """One server at `url`, with or without a closing /v1; to be entered before it is asked.
+
+    Requests are greedy. The key in VLLM_API_KEY or OPENAI_API_KEY goes along, if there is one.
+    """
+
+    def __init__(self, url: str, *, model: str | None = None) -> None:
+        self.url = url.rstrip("/").removesuffix("/v1")
+        self._model = model
+        key = os.environ.get("VLLM_API_KEY") or os.environ.get("OPENAI_API_KEY")
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._client: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._client = httpx.AsyncClient(
+                base_url=self.url,
+                headers=self._headers,
+                timeout=httpx.Timeout(REQUEST_SECONDS, connect=10.0),
+                # Idle connections are dropped well before a server's usual five seconds: none is used while it closes.
+                limits=httpx.Limits(
+                    max_connections=None, max_keepalive_connections=None, keepalive_expiry=2.0
+                ),
+                # A proxy set for the outside world must not stand between us and a server on this machine.
+                trust_env=False,
+            )
+        except httpx.InvalidURL as problem:
+            raise BenchmarkError(f"{self.url}: not a URL: {problem}") from None
+        try:
+            if self._model is None:
+                self._model = (await self.models())[0]
+        except BaseException:
+            await self._client.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    @property
+    def model(self) -> str:
+        """The model that is asked: the one given, else the first that the endpoint lists."""
+        if self._model is None:
+            raise RuntimeError("enter the endpoint before asking for its model")
+        return self._model
+
+    async def models(self) -> list[str]:
+        """The names under /v1/models. Raises BenchmarkError where there are none."""
+        payload = await self._request("GET", "/v1/models")
+        try:
+            return [str(payload["data"][0]["id"]), *(str(model["id"]) for model in payload["data"][1:])]
+        except (KeyError, IndexError, TypeError):
+            raise BenchmarkError(f"{self.url}/v1/models lists no model") from None
+
+    async def complete(
+        self, prompt: str, *, tokens: int, contrast: Mapping[str, Any] | bool | None = None
+    ) -> Answer:
+        """A completion of exactly `tokens` tokens.
+
+        Raises BenchmarkError if the endpoint refuses, stops early, or ignores `contrast`.
+        """
+        body = {"prompt": prompt, "max_tokens": tokens, "ignore_eos": True}
+        answer = await self._ask("/v1/completions", body, contrast, lambda choice: choice["text"])
+        if answer.tokens != tokens:
+            raise BenchmarkError(
+                f"{self.url}: generated {answer.tokens} tokens where {tokens} were asked for with ignore_eos; "
+                "speed can't be compared so"
+            )
+        return answer
+
+    async def chat(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        tokens: int,
+        contrast: Mapping[str, Any] | bool | None = None,
+    ) -> Answer:
+        """The assistant's next message, of at most `tokens` tokens.
+
+        Raises BenchmarkError if the endpoint refuses or ignores `contrast`.
+        """
+        body = {"messages": list(messages), "max_tokens": tokens}
+        return await self._ask(
+            "/v1/chat/completions", body, contrast, lambda choice: choice["message"]["content"] or ""
+        )
+
+    async def _ask(
+        self,
+        path: str,
+        body: dict[str, Any],
+        contrast: Mapping[str, Any] | bool | None,
+        text: Callable[[Any], Any],
+    ) -> Answer:
+        body |= {"model": self.model, "temperature": 0}
+        if contrast is not None:
+            body["contrast"] = contrast
+        start = time.perf_counter()
+        payload = await self._request("POST", path, body)
+        seconds = time.perf_counter() - start
+        try:
+            usage = payload["usage"]
+            answer = Answer(
+                text=str(text(payload["choices"][0])),
+                prompt_tokens=int(usage["prompt_tokens"]),
+                tokens=int(usage["completion_tokens"]),
+                seconds=seconds,
+                contrast=(payload.get("motet") or {}).get("contrast"),
+            )
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as problem:
+            raise BenchmarkError(f"{self.url}{path}: not an OpenAI answer: {problem!r}") from None
+        if contrast and answer.contrast is None:
+            raise BenchmarkError(f"{self.url}{path}: answered without the contrast it was asked for")
+        return answer
+
+    async def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        if self._client is None:
+            raise RuntimeError("enter the endpoint before asking it")
+        try:
+            response = await self._client.request(method, path, json=body)
+        except httpx.TimeoutException:
+            raise BenchmarkError(f"{self.url}{path}: no answer in time") from None
+        except httpx.HTTPError as problem:
+            raise BenchmarkError(f"{self.url} doesn't answer: {problem or type(problem).__name__}") from None
+        try:
+            payload = response.json()
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            raise BenchmarkError(
+                f"{self.url}{path}: status {response.status_code}, not JSON: {response.text[:200]!r}"
+            ) from None
+        if response.status_code >= 400:
+            error = payload.get("error", payload) if isinstance(payload, dict) else payload
+            said = error.get("message", error) if isinstance(error, dict) else error
+            raise BenchmarkError(f"{self.url}{path}: refused with {response.status_code}: {said}")
+        return payload
+
+
+async def together(jobs: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of `jobs`, run at once; the first one to fail ends the others and is raised."""
+    tasks = [asyncio.create_task(job) for job in jobs]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

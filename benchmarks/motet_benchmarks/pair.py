@@ -1,0 +1,54 @@
+"""The two models that are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from motet_benchmarks.errors import BenchmarkError
+
+#: The servers, by what they serve; the expert and the amateur each alone.
+PAIR, EXPERT, AMATEUR = "pair", "expert", "amateur"
+SERVERS = (PAIR, EXPERT, AMATEUR)
+
+BUNDLED = "bundled"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An expert and an amateur, folders or hub names; the bundled ones where there is none.
+
+    Raises BenchmarkError where only one is given.
+    """
+
+    expert: str | None = None
+    amateur: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.expert is None) != (self.amateur is None):
+            raise BenchmarkError("--model and --amateur: give both, or neither for the bundled pair")
+
+    def located(self) -> tuple[str, str]:
+        """Expert and amateur as a loader takes them. Raises BenchmarkError if the bundled ones are missing."""
+        if self.expert is not None and self.amateur is not None:
+            return self.expert, self.amateur
+        from motet_models import AMATEUR as SMALL
+        from motet_models import EXPERT as LARGE
+
+        for folder in (LARGE, SMALL):
+            if not (folder / "config.json").is_file():
+                raise BenchmarkError("the bundled models are missing: rebuild them with `make models`")
+        return str(LARGE), str(SMALL)
+
+    def arguments(self, options: Sequence[str] = ()) -> dict[str, list[str]]:
+        """What `motet serve` is told for each of the three servers. Raises BenchmarkError as `located` does."""
+        expert, amateur = self.located()
+        if self.expert is not None:
+            return {
+                PAIR: [expert, "--amateur", amateur, *options],
+                EXPERT: [expert, *options],
+                AMATEUR: [amateur, *options],
+            }
+        # Alone they would be called by the folder they are installed in, which is nobody else's business.
+        alone = {role: ["--served-model-name", f"{BUNDLED}-{role}", *options] for role in (EXPERT, AMATEUR)}
+        return {PAIR: [*options], EXPERT: [expert, *alone[EXPERT]], AMATEUR: [amateur, *alone[AMATEUR]]}

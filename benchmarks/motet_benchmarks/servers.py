@@ -1,0 +1,140 @@
+"""motet's own server as child processes: started together, awaited, and ended whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from motet_benchmarks.endpoint import together
+from motet_benchmarks.errors import BenchmarkError
+
+#: What starts a server; the arguments of `motet serve` follow.
+SERVE = (sys.executable, "-m", "motet_server", "serve")
+START_SECONDS = 600.0
+END_SECONDS = 20.0
+#: Lines of a dead server's log that are shown.
+LAST_LINES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """One server process, its address and its log."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+    def last_words(self) -> str:
+        """The end of the log."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return "\n".join(f"  {line}" for line in lines[-LAST_LINES:]) or "  (it said nothing)"
+
+
+@asynccontextmanager
+async def servers(
+    arguments: Mapping[str, Sequence[str]], *, command: Sequence[str] = SERVE
+) -> AsyncIterator[dict[str, str]]:
+    """The URLs, by name, of servers started with `arguments`, each on a free port of 127.0.0.1.
+
+    Raises BenchmarkError with the end of its log if one dies at its start or doesn't answer in time. All are ended
+    on the way out, by Ctrl-C and SIGTERM too.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="motet-bench-")))
+        stack.enter_context(_terminable())
+        children: list[Child] = []
+        stack.callback(_end, children)
+        for name, words in arguments.items():
+            children.append(_start(name, [*command, *words], folder / f"{name}.log"))
+        async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
+            await together([_ready(child, client) for child in children])
+        yield {child.name: child.url for child in children}
+
+
+def shared_machine(options: Sequence[str]) -> list[str]:
+    """`options` for servers that run side by side: on a GPU each takes a part of the memory only.
+
+    vLLM takes nearly all of it by default. What the options say themselves stays.
+    """
+    told = any(option.split("=", 1)[0] == "--gpu-memory-utilization" for option in options)
+    gpu = Path("/proc/driver/nvidia/version").exists()
+    return [*options, *(["--gpu-memory-utilization", "0.25"] if gpu and not told else [])]
+
+
+def _start(name: str, words: Sequence[str], log: Path) -> Child:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*words, "--host", "127.0.0.1", "--port", str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            # Its own group: Ctrl-C in a terminal reaches us alone, and we end the engine's processes with it.
+            start_new_session=True,
+        )
+    return Child(name, process, f"http://127.0.0.1:{port}", log)
+
+
+async def _ready(child: Child, client: httpx.AsyncClient) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        code = child.process.poll()
+        if code is not None:
+            raise BenchmarkError(
+                f"the {child.name} server died at its start (exit code {code}):\n{child.last_words()}"
+            )
+        if time.monotonic() > deadline:
+            raise BenchmarkError(
+                f"the {child.name} server didn't answer within {START_SECONDS:.0f} s:\n{child.last_words()}"
+            )
+        with suppress(httpx.TransportError):
+            if (await client.get(f"{child.url}/health")).status_code == 200:
+                return
+        await asyncio.sleep(0.3)
+
+
+def _end(children: Sequence[Child]) -> None:
+    """SIGINT to all, as Ctrl-C sends it; then the end of whatever is left of their groups."""
+    try:
+        for child in children:
+            if child.process.poll() is None:
+                child.process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + END_SECONDS
+        for child in children:
+            with suppress(subprocess.TimeoutExpired):
+                child.process.wait(timeout=max(0.1, deadline - time.monotonic()))
+    finally:
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.killpg(child.process.pid, signal.SIGKILL)
+            child.process.wait()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM unwinds the stack as Ctrl-C does, instead of leaving the children behind."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

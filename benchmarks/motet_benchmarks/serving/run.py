@@ -1,0 +1,56 @@
+"""Servers and loop are set up, measured round by round, and taken down again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from motet_benchmarks.endpoint import Endpoint
+from motet_benchmarks.machine import circumstances
+from motet_benchmarks.pair import SERVERS, Pair
+from motet_benchmarks.progress import Steps, waiting
+from motet_benchmarks.results import check_folder, show
+from motet_benchmarks.servers import servers, shared_machine
+from motet_benchmarks.serving import report
+from motet_benchmarks.serving.loop import TransformersLoop
+from motet_benchmarks.serving.rounds import Plan, Rounds, steps_of
+
+
+async def measure(
+    plan: Plan,
+    pair: Pair,
+    *,
+    out: Path,
+    urls: Mapping[str, str],
+    options: Sequence[str] = (),
+    with_loop: bool = True,
+) -> None:
+    """Measure, print the tables and write the files.
+
+    Args:
+        plan: what to measure.
+        pair: the models of the servers that are started, and of the loop.
+        out: the folder for the files.
+        urls: servers that run already, by their name in SERVERS; the others are started.
+        options: for the servers that are started.
+        with_loop: whether to measure the transformers loop.
+
+    Raises BenchmarkError for whatever the user can mend.
+    """
+    check_folder(out)
+    where = circumstances()
+    missing = [name for name in SERVERS if name not in urls]
+    arguments = pair.arguments(shared_machine(options)) if missing else {}
+    # Before the servers: what can't be loaded is said at once.
+    loop = TransformersLoop(*pair.located(), plan.contrast) if with_loop else None
+    async with AsyncExitStack() as stack:
+        with waiting(f"starting {len(missing)} servers" if missing else "connecting"):
+            started = await stack.enter_async_context(servers({name: arguments[name] for name in missing}))
+            endpoints = {
+                name: await stack.enter_async_context(Endpoint({**started, **urls}[name])) for name in SERVERS
+            }
+        with Steps("measuring side by side", steps_of(plan, with_loop)) as steps:
+            measured = await Rounds(plan, endpoints, loop, steps.next).measure()
+    models = {name: endpoint.model for name, endpoint in endpoints.items()}
+    show(*report.write(out, plan, models, measured, where))

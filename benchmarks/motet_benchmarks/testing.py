@@ -1,0 +1,92 @@
+"""A small OpenAI endpoint on loopback whose speed and answers are known: real HTTP, no model."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+
+@dataclass
+class Fake:
+    """What the endpoint does with a request's body, and what it has seen."""
+
+    seconds: Callable[[dict[str, Any]], float] = lambda body: 0.0
+    """How long it thinks."""
+    reply: Callable[[dict[str, Any]], str] = lambda body: "words"
+    tokens: Callable[[dict[str, Any]], int] = lambda body: int(body["max_tokens"])
+    """How many tokens it says it has generated."""
+    contrasts: bool = True
+    """Whether it knows contrast, as motet does; others ignore the field."""
+    status: int = 200
+    models: tuple[str, ...] = ("fake",)
+    url: str = ""
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    """Requests, in the order they came."""
+    busiest: int = 0
+    """The most requests it has had at once."""
+    _busy: int = 0
+
+    async def answer(self, request: Request) -> JSONResponse:
+        """A chat or text completion."""
+        body = await request.json()
+        self.bodies.append(body)
+        if self.status != 200:
+            return JSONResponse({"error": {"message": "the fake refuses"}}, status_code=self.status)
+        self._busy += 1
+        self.busiest = max(self.busiest, self._busy)
+        await asyncio.sleep(self.seconds(body))
+        self._busy -= 1
+        text = self.reply(body)
+        chat = "messages" in body
+        payload: dict[str, Any] = {
+            "choices": [{"message": {"content": text}} if chat else {"text": text}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": self.tokens(body)},
+        }
+        if self.contrasts and body.get("contrast"):
+            applied = body["contrast"] if isinstance(body["contrast"], dict) else {"strength": 0.5}
+            payload["motet"] = {"contrast": applied}
+        return JSONResponse(payload)
+
+    async def list_models(self, request: Request) -> JSONResponse:
+        """The model list."""
+        return JSONResponse({"data": [{"id": name} for name in self.models]})
+
+
+@contextmanager
+def running(fake: Fake) -> Iterator[Fake]:
+    """`fake` on a free port of 127.0.0.1, its address in `fake.url`."""
+    app = Starlette(
+        routes=[
+            Route("/v1/models", fake.list_models),
+            Route("/v1/completions", fake.answer, methods=["POST"]),
+            Route("/v1/chat/completions", fake.answer, methods=["POST"]),
+        ]
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started:
+        if time.monotonic() > deadline:
+            raise RuntimeError("the fake endpoint did not start")
+        time.sleep(0.01)
+    fake.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        yield fake
+    finally:
+        server.should_exit = True
+        thread.join(timeout=30)
+        listener.close()

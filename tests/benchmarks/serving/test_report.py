@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.machine import circumstances
+from motet_benchmarks.results import Grid, check_folder
+from motet_benchmarks.serving import report
+from motet_benchmarks.serving.lines import CONTRAST_OF_COST, LOOP_ARRIVING, PLAIN, Line, lines
+from motet_benchmarks.serving.rounds import (
+    ALONE,
+    AMATEUR_ALONE,
+    ARRIVING,
+    EXPERT_ALONE,
+    LOOP,
+    PAIR_CONTRAST,
+    PAIR_PLAIN,
+    TOGETHER,
+    Measured,
+    Plan,
+    Sample,
+)
+from motet_benchmarks.statistics import Interval
+
+SECONDS = {PAIR_PLAIN: 1.0, PAIR_CONTRAST: 1.25, EXPERT_ALONE: 0.99, AMATEUR_ALONE: 0.33}
+
+
+def samples() -> tuple[Sample, ...]:
+    found = []
+    for number in (1, 2, 3):
+        slower = 1 + 0.1 * number  # the same for all arms of a round
+        for batch in (1, 8):
+            for arm, seconds in SECONDS.items():
+                found.append(Sample(ALONE, arm, batch, number, 8, 512, slower * seconds, seconds))
+        for workload, seconds in ((TOGETHER, 2.5), (ARRIVING, 5.0)):
+            found.append(Sample(workload, PAIR_CONTRAST, 32, number, 32, 2048, slower, 0.5))
+            found.append(Sample(workload, LOOP, 32, number, 32, 2048, seconds * slower, 2.0))
+    return tuple(found)
+
+
+def test_files_hold_what_was_measured(tmp_path: Path):
+    measured = Measured(samples(), rounds=3, agreeing=95, compared=96)
+    models = {"pair": "toy", "expert": "large", "amateur": "small"}
+    where = circumstances(["bench", "serving", "--tokens", "64"])
+    grids, paths = report.write(tmp_path / "new", Plan(rounds=3), models, measured, where)
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(path.name for path in paths)
+    assert [path.suffix for path in paths] == [".json", ".csv", ".md", ".png"]
+
+    facts = json.loads(paths[0].read_text())
+    assert facts["models"] == models
+    assert facts["circumstances"]["command"] == "motet bench serving --tokens 64"
+    assert facts["circumstances"]["versions"]["torch"]
+    assert facts["plan"]["contrast"]["strength"] == 0.5
+    at = {(line["name"], line["batch"]): line for line in facts["ratios"]}
+    assert at[PLAIN, 8]["ratio"]["value"] == pytest.approx(0.99)
+    assert at[PLAIN, 8]["verdict"] == "met"
+    # 0.8 of plain speed, where the models' times allow 0.99 / (0.99 + 0.33) = 0.75
+    assert at[CONTRAST_OF_COST, 1]["ratio"]["value"] == pytest.approx(0.8 / 0.75)
+    assert at[LOOP_ARRIVING, 32]["ratio"]["value"] == pytest.approx(5.0)
+
+    with paths[1].open(newline="") as sheet:
+        rows = list(csv.DictReader(sheet))
+    assert len(rows) == len(samples())
+    assert rows[0]["arm"] == PAIR_PLAIN
+    assert float(rows[0]["seconds"]) == pytest.approx(1.1)
+
+    page = paths[2].read_text()
+    for grid in grids:
+        assert grid.markdown() in page
+    assert "| plain on the pair / plain on the expert alone | 8 | 0.99 [0.99, 0.99] | >= 0.97 | met |" in page
+    assert "95 of 96 prompts" in page
+    assert paths[3].read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_the_loop_the_page_keeps_silent_about_it(tmp_path: Path):
+    alone = tuple(sample for sample in samples() if sample.workload == ALONE)
+    _, paths = report.write(
+        tmp_path, Plan(), {"pair": "toy"}, Measured(alone, 3, 0, 0), circumstances(["bench", "serving"])
+    )
+    assert "transformers loop" not in paths[2].read_text()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict"),
+    [
+        (Interval(1.0, 0.98, 1.1), "met"),
+        (Interval(0.98, 0.9, 1.1), "met, within noise"),
+        (Interval(0.96, 0.9, 1.1), "missed, within noise"),
+        (Interval(0.9, 0.85, 0.95), "missed"),
+    ],
+)
+def test_a_verdict_says_what_the_interval_allows(ratio: Interval, verdict: str):
+    assert Line("a ratio", 1, ratio, aim=0.97).verdict == verdict
+    assert Line("a ratio", 1, ratio).verdict == ""
+
+
+def test_a_missing_arm_is_noticed():
+    with pytest.raises(ValueError, match="paired"):
+        lines([sample for sample in samples() if (sample.arm, sample.round) != (EXPERT_ALONE, 2)])
+
+
+def test_a_round_is_paired_with_itself():
+    shuffled = sorted(samples(), key=lambda sample: (sample.arm, -sample.round))
+    assert {(line.name, line.batch, line.ratio) for line in lines(shuffled)} == {
+        (line.name, line.batch, line.ratio) for line in lines(samples())
+    }
+    slow = [replace(s, seconds=3 * s.seconds) if s.arm == PAIR_PLAIN else s for s in samples()]
+    assert [line.ratio.value for line in lines(slow) if line.name == PLAIN] == pytest.approx([0.33, 0.33])
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path):
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    with pytest.raises(BenchmarkError, match=r"--out .*file"):
+        check_folder(file / "inside")
+    assert file.read_text() == "in the way"
+
+
+def test_a_grid_with_a_missing_cell_is_refused():
+    with pytest.raises(ValueError, match="1 cells under 2 columns"):
+        Grid("title", ("a", "b"), (("1",),))
+    assert (
+        Grid("title", ("a", "b"), (("x|y", "[2]"),)).markdown()
+        == "| a | b |\n| --- | ---: |\n| x\\|y | [2] |"
+    )
