@@ -14,6 +14,11 @@ from motet_benchmarks.testing import Fake, running
 PAIR_PLAIN, PAIR_CONTRASTED, EXPERT, AMATEUR, LOOPED = 0.15, 0.3, 0.075, 0.075, 0.75
 
 
+def _near(measured: float, true: float) -> bool:
+    """Within what a busy machine adds to sleeps; swapped or unpaired arms are off by twice and more."""
+    return true / 1.7 < measured < true * 1.7
+
+
 @pytest.mark.anyio
 async def test_ratios_of_known_speeds_come_out_right():
     steps = []
@@ -39,17 +44,14 @@ async def test_ratios_of_known_speeds_come_out_right():
 
     found = {(line.name, line.batch): line for line in lines(measured.samples)}
     for batch in plan.batches:
-        assert found[ratios.PLAIN, batch].ratio.value == pytest.approx(EXPERT / PAIR_PLAIN, rel=0.35)
-        assert found[ratios.CONTRAST, batch].ratio.value == pytest.approx(
-            PAIR_PLAIN / PAIR_CONTRASTED, rel=0.2
-        )
-        assert found[ratios.COST, batch].ratio.value == pytest.approx(EXPERT / (EXPERT + AMATEUR), rel=0.35)
-        of_cost = PAIR_PLAIN / PAIR_CONTRASTED / (EXPERT / (EXPERT + AMATEUR))
-        assert found[ratios.CONTRAST_OF_COST, batch].ratio.value == pytest.approx(of_cost, rel=0.4)
-    together = found[ratios.LOOP_TOGETHER, 4]
-    assert together.ratio.value == pytest.approx(LOOPED / PAIR_CONTRASTED, rel=0.35)
-    assert together.verdict.startswith("met")
+        assert _near(found[ratios.PLAIN, batch].ratio.value, EXPERT / PAIR_PLAIN)
+        assert _near(found[ratios.CONTRAST, batch].ratio.value, PAIR_PLAIN / PAIR_CONTRASTED)
+        assert _near(found[ratios.COST, batch].ratio.value, EXPERT / (EXPERT + AMATEUR))
+        assert _near(found[ratios.CONTRAST_OF_COST, batch].ratio.value, 1.0)
+    assert _near(found[ratios.LOOP_TOGETHER, 4].ratio.value, LOOPED / PAIR_CONTRASTED)
+    # Sixteen arrivals take the server four turns; the loop takes at least as many, and its first batch isn't full.
     assert found[ratios.LOOP_ARRIVING, 4].ratio.value > 1.5
+    assert found[ratios.LOOP_TOGETHER, 4].verdict.startswith("met")
     assert found[ratios.PLAIN, 8].verdict.startswith("missed")
 
     names = {(arm, batch) for _, arm, batch, _ in speeds(measured.samples)}

@@ -19,8 +19,8 @@ async def test_closed_batches_follow_one_another():
     assert fake.busiest == 4
     assert {body["prompt"] for body in fake.bodies[:4]} == {"0", "1", "2", "3"}
     assert (timing.requests, timing.tokens) == (8, 40)
-    assert 0.6 <= timing.seconds < 1.2
-    assert 0.3 <= timing.wait < 0.6
+    assert 0.6 <= timing.seconds
+    assert 0.3 <= timing.wait < timing.seconds
     assert timing.speed == pytest.approx(40 / timing.seconds)
 
 
@@ -35,17 +35,17 @@ async def test_requests_are_greedy_and_of_fixed_length():
 
 
 async def test_a_free_place_is_filled_at_once():
-    # Two places: the long request keeps one for 0.8 s while four short ones share the other. Batches of two that
-    # waited for their longest would take 0.8 + 0.2 + 0.2 s, and the second would begin after 0.8 s.
-    orders = [Order("long", 80), *(Order(f"short {n}", 20) for n in range(4))]
+    # Two places: the long request keeps one for 1.6 s while four short ones share the other. Batches of two that
+    # waited for their longest would take 1.6 + 0.4 + 0.4 s, a mean wait of 1.92 s.
+    orders = [Order("long", 160), *(Order(f"short {n}", 40) for n in range(4))]
     with running(Fake(seconds=lambda body: body["max_tokens"] / 100)) as fake:
         async with Endpoint(fake.url) as endpoint:
             timing = await refilled(endpoint, orders, batch=2)
     assert fake.busiest == 2
-    assert (timing.requests, timing.tokens) == (5, 160)
-    assert 0.8 <= timing.seconds < 1.1
-    # 0.8, 0.2, 0.4, 0.6, 0.8
-    assert timing.wait == pytest.approx(0.56, abs=0.12)
+    assert (timing.requests, timing.tokens) == (5, 320)
+    assert 1.6 <= timing.seconds < 2.3
+    # 1.6, 0.4, 0.8, 1.2 and 1.6 s, and what a busy machine adds.
+    assert 1.12 <= timing.wait < 1.7
 
 
 async def test_nobody_is_served_before_they_arrive():
@@ -55,7 +55,7 @@ async def test_nobody_is_served_before_they_arrive():
             timing = await refilled(endpoint, orders, batch=8)
     assert [body["prompt"] for body in fake.bodies] == ["early", "late"]
     assert timing.seconds >= 0.4
-    assert timing.wait < 0.2
+    assert timing.wait < 0.4
 
 
 @pytest.mark.parametrize(
