@@ -15,7 +15,7 @@ _PROMPT_NAMES = {"input_tokens", "input_text", "prompt_is_token_ids"}
 #: What vLLM says without naming the field, and the fields it can be about.
 _UNNAMED = (
     (re.compile(r'"auto" tool choice|tool_choice='), ("tool_choice",)),
-    (re.compile(r"Grammar error"), ("response_format", "structured_outputs", "tools")),
+    (re.compile(r"Grammar error|Failed to (transform|convert|compile)"), ("response_format", "structured_outputs", "tools")),
     (re.compile(r"Chat template is passed with request"), ("chat_template",)),
     (re.compile(r"The decoder prompt cannot be empty|Token id -?\d+ is out of vocabulary"), ("prompt", "messages")),
     (re.compile(r"You must use one kind of structured outputs"), ("structured_outputs",)),

@@ -105,19 +105,23 @@ def options_to_model_config(options: Namespace) -> Any:
 
 
 def chat_handler() -> tuple[type[Any], Handler]:
-    """The request model and the route function of POST /v1/chat/completions."""
+    """The request model of POST /v1/chat/completions and its route function, which doesn't notice a client's leaving.
+
+    vLLM's ``with_cancellation`` comes off: inside another of its kind it can be cancelled before it cancels what it
+    runs, and the request would go on for nobody.
+    """
     from vllm.entrypoints.openai.chat_completion.api_router import create_chat_completion
     from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
-    return ChatCompletionRequest, create_chat_completion
+    return ChatCompletionRequest, create_chat_completion.__wrapped__
 
 
 def completion_handler() -> tuple[type[Any], Handler]:
-    """The request model and the route function of POST /v1/completions."""
+    """The same of POST /v1/completions."""
     from vllm.entrypoints.openai.completion.api_router import create_completion
     from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 
-    return CompletionRequest, create_completion
+    return CompletionRequest, create_completion.__wrapped__
 
 
 def cancelled_with_client(handler: Handler) -> Handler:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,14 @@ def make_model(folder: Path, *, seed: int, hidden: int, layers: int, chat_templa
     )
     LlamaForCausalLM(config).float().save_pretrained(folder)
     return folder
+
+
+def token_id(character: str) -> int:
+    """The token of one ASCII character in ``make_model``'s vocabulary."""
+    from tokenizers import pre_tokenizers
+
+    [(letter, _)] = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(character)
+    return sorted(pre_tokenizers.ByteLevel.alphabet()).index(letter)
 
 
 @dataclass(frozen=True)
@@ -145,3 +153,11 @@ def stop(process: subprocess.Popen[bytes]) -> int:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         return process.wait(timeout=60)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Looks until ``condition`` holds; fails after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)

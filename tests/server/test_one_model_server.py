@@ -1,8 +1,7 @@
-"""A real server with one model that has no chat template, as it refuses and as it is told to speak ChatML."""
+"""A real server with one model, which has no chat template."""
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from .conftest import Models, Server, environment, running_server, stop
+from .conftest import Models, Server, environment, running_server, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -25,7 +24,8 @@ def server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def test_there_are_no_presets_and_the_block_says_why(server):
     assert [card.id for card in server.client().models.list()] == ["toy"]
-    assert "contrast needs --amateur MODEL" in server.output
+    # Printed once the server answers, so perhaps a moment after the first answer.
+    wait_for(lambda: "contrast needs --amateur MODEL" in server.output)
 
 
 @pytest.mark.parametrize("contrast", [True, {"strength": 0.0, "plausibility": 0.0}])
@@ -57,17 +57,3 @@ def test_a_second_server_on_the_same_port_says_so_before_it_loads_anything(serve
     assert done.returncode == 2
     assert f"port {port} on 127.0.0.1 is in use" in done.stderr
     server.client().models.list()
-
-
-def test_told_to_speak_chatml_it_chats_and_ctrl_c_ends_it_cleanly(models, tmp_path):
-    arguments = [str(models.untemplated), "--served-model-name", "toy", "--max-model-len", "256"]
-    arguments += ["--default-chat-template", "chatml"]
-    for server in running_server(arguments, tmp_path / "chatml.log"):
-        options = {"max_tokens": 3, "extra_body": {"ignore_eos": True, "return_prompt_text": True}}
-        answer = server.client().chat.completions.create(model="toy", messages=MESSAGES, **options)
-        prompt = answer.model_extra["prompt_text"]
-        assert prompt == "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"
-        assert stop(server.process) == 0
-        assert "Traceback" not in server.output
-        with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", int(server.url.rpartition(":")[2]))) != 0

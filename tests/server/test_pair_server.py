@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,7 +13,7 @@ import openai
 import pytest
 from motet_decoding.contrast import Contrast
 
-from .conftest import CONTEXT, Models, Server, running_server
+from .conftest import CONTEXT, Models, Server, running_server, token_id, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -27,6 +26,7 @@ TOOL: Any = {
     "type": "function",
     "function": {
         "name": "weather",
+        "strict": True,
         "parameters": {
             "type": "object",
             "properties": {"city": {"enum": ["Rome", "Oslo"]}, "hot": {"type": "boolean"}},
@@ -35,6 +35,8 @@ TOOL: Any = {
         },
     },
 }
+#: A random model may write blanks for ever where a tool's grammar lets it.
+NO_BLANKS = {str(token_id(blank)): -100 for blank in " \t\n\r"}
 
 
 @pytest.fixture(scope="module")
@@ -180,10 +182,16 @@ def test_plain_and_contrast_requests_answer_in_one_batch_as_they_do_alone(client
 
 def test_logprobs_are_the_experts_own(client):
     def first(contrast: Any) -> dict[str, float]:
-        answer = chat(client, contrast=contrast, logprobs=True, top_logprobs=5, max_tokens=1)
+        extra = {"return_tokens_as_token_ids": True, "contrast": contrast}
+        answer = chat(client, logprobs=True, top_logprobs=8, max_tokens=1, extra_body=extra)
         return {entry.token: entry.logprob for entry in answer.choices[0].logprobs.content[0].top_logprobs}
 
-    assert first(STRONG) == pytest.approx(first(None), abs=1e-4)
+    plain, asked = first(False), first(STRONG)
+    assert max(plain, key=plain.__getitem__) in asked
+    # The chosen token takes one of the eight places, whatever its rank.
+    assert len(plain.keys() & asked.keys()) >= 7
+    for token in plain.keys() & asked.keys():
+        assert asked[token] == pytest.approx(plain[token], abs=1e-4)
 
 
 def test_echoed_prompts_have_the_experts_logprobs(client):
@@ -198,7 +206,8 @@ def test_echoed_prompts_have_the_experts_logprobs(client):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
 def test_tools_are_called_with_arguments_of_their_schema(client, choice, stream):
-    answer = chat(client, contrast=STRONG, tools=[TOOL], tool_choice=choice, max_tokens=200, stream=stream)
+    options = {"tools": [TOOL], "tool_choice": choice, "logit_bias": NO_BLANKS, "max_tokens": 200}
+    answer = chat(client, contrast=STRONG, stream=stream, **options)
     if stream:
         calls = [call for chunk in answer for one in chunk.choices for call in one.delta.tool_calls or []]
         name = "".join(call.function.name or "" for call in calls)
@@ -365,13 +374,6 @@ def test_contrast_requests_and_their_tokens_are_counted_streamed_or_not(server, 
 # Clients that leave
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("contrast", [False, True])
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_frees_its_request(server, stream, contrast):
@@ -393,11 +395,14 @@ def test_a_client_that_leaves_frees_its_request(server, stream, contrast):
         if stream:
             with http.stream("POST", CHAT, json=body) as answer:
                 assert answer.status_code == 200
-                next(answer.iter_lines())
+                lines = answer.iter_lines()  # kept: a dropped iterator would close the connection
+                next(lines)
                 wait_for(lambda: running() == 32)
         else:
-            with pytest.raises(httpx.TimeoutException):
-                http.post(CHAT, json=body, timeout=1.5)
-    wait_for(lambda: running() == 0)
+            with ThreadPoolExecutor(1) as pool:
+                waiting = pool.submit(http.post, CHAT, json=body, timeout=3)
+                wait_for(lambda: running() == 32)
+                assert isinstance(waiting.exception(), httpx.ReadTimeout)
+    wait_for(lambda: running() == 0, seconds=5)
     # Far from all that was asked for, so it was the leaving that ended them.
-    assert server.metric("vllm:generation_tokens_total") - generated < 0.8 * 32 * (CONTEXT - 200)
+    assert server.metric("vllm:generation_tokens_total") - generated < 0.5 * 32 * (CONTEXT - 200)
