@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
-from motet_decoding.errors import RequestError
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from motet_decoding.errors import RequestError
 from motet_server import metrics, vllm_private
 from motet_server.errors import named_field, refusal
 from motet_server.gate import Gate
@@ -69,10 +69,12 @@ def completions_route() -> Route:
 
 def _fields(request_type: type[Any], openai: Any) -> frozenset[str]:
     aliases = {field.alias for field in request_type.model_fields.values() if field.alias}
-    return frozenset({*request_type.model_fields, *aliases, *openai.__required_keys__, *openai.__optional_keys__})
+    return frozenset(
+        {*request_type.model_fields, *aliases, *openai.__required_keys__, *openai.__optional_keys__}
+    )
 
 
-def _endpoint(route: Route, settings: ServerSettings) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(route: Route, settings: ServerSettings) -> Callable[[Request], Awaitable[Response | None]]:
     """The route function: refusals, ours and vLLM's, leave it in one shape, named and counted."""
 
     @vllm_private.cancelled_with_client
@@ -87,11 +89,14 @@ def _endpoint(route: Route, settings: ServerSettings) -> Callable[[Request], Awa
         served_as = vllm_private.answers_as(request.app.state, order.request.model)
         if isinstance(response, StreamingResponse):
             response.body_iterator = annotated_stream(
-                response.body_iterator, order, served_as, lambda sent: _count_tokens(route, order, request, sent)
+                response.body_iterator,
+                order,
+                served_as,
+                lambda sent: _count_tokens(route, order, request, sent),
             )
             return response
         _count_tokens(route, order, request, 0)
-        return annotated(response, order, served_as)
+        return annotated(response, order, served_as) if isinstance(response, JSONResponse) else response
 
     async def answer(request: Request) -> Response | None:
         body: dict[str, Any] = {}
@@ -127,7 +132,9 @@ def _count_tokens(route: Route, order: Order, request: Request, sent: int) -> No
 def _named_and_counted(response: Response, body: Mapping[str, Any], route: Route) -> JSONResponse:
     error = named_field(json.loads(bytes(response.body))["error"], body, prompt=route.prompt)
     status = response.status_code
-    metrics.count_error(route.name, status=status, param=error["param"], known={*route.fields, *OWN_FIELDS, "body"})
+    metrics.count_error(
+        route.name, status=status, param=error["param"], known={*route.fields, *OWN_FIELDS, "body"}
+    )
     return JSONResponse({"error": error}, status_code=status)
 
 

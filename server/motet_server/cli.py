@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from motet_decoding.contrast import Contrast, Form
-from motet_decoding.errors import LaunchError
 from pydantic import ValidationError
 from typer.core import TyperCommand, TyperGroup
 
+from motet_decoding.contrast import Contrast, Form
+from motet_decoding.errors import LaunchError
 from motet_server.launch import ServeCommand, split_model
 from motet_server.settings import DEFAULT_MAX_BODY
 
@@ -90,9 +90,13 @@ def serve_command(
     model: Annotated[
         str | None, typer.Option(help="The same as MODEL, anywhere among the options.", hidden=True)
     ] = None,
-    amateur: Annotated[str | None, typer.Option(help="The model to contrast with: a folder or hub name.")] = None,
+    amateur: Annotated[
+        str | None, typer.Option(help="The model to contrast with: a folder or hub name.")
+    ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")
+    ] = 8000,
     contrast_strength: Annotated[
         float, typer.Option(help=str(Contrast.model_fields["strength"].description))
     ] = _DEFAULTS.strength,
@@ -103,7 +107,8 @@ def serve_command(
         Form, typer.Option(help="The formula of a contrast that names none.")
     ] = _DEFAULTS.form,
     presets: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="YAML, `name: {contrast: {...}}`: served as MODEL:name.")
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML, `name: {contrast: {...}}`: served as MODEL:name."),
     ] = None,
     preset: Annotated[
         list[str] | None, typer.Option(metavar="NAME=JSON", help="One more preset; may be repeated.")
@@ -112,7 +117,9 @@ def serve_command(
         Literal["refuse", "chatml"],
         typer.Option(help="For a model without a chat template: refuse to chat, or speak ChatML to it."),
     ] = "refuse",
-    max_body: Annotated[int, typer.Option(min=1, help="The largest request body, in bytes.")] = DEFAULT_MAX_BODY,
+    max_body: Annotated[
+        int, typer.Option(min=1, help="The largest request body, in bytes.")
+    ] = DEFAULT_MAX_BODY,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show vLLM's own log.")] = False,
     vllm_help: Annotated[bool, typer.Option("--vllm-help", help="List vLLM's options and exit.")] = False,
 ) -> None:
@@ -149,7 +156,9 @@ def _contrast(strength: float, plausibility: float, form: Form) -> Contrast:
         return Contrast(strength=strength, plausibility=plausibility, form=form)
     except ValidationError as error:
         problem = error.errors()[0]
-        raise LaunchError(f"--contrast-{problem['loc'][0]}: {problem['msg']}, got {problem['input']}") from None
+        raise LaunchError(
+            f"--contrast-{problem['loc'][0]}: {problem['msg']}, got {problem['input']}"
+        ) from None
 
 
 @app.command("version")

@@ -75,7 +75,14 @@ def _listening(address: tuple[str, int]) -> bool:
 
 
 def start_block(
-    *, version: str, model: str, source: str, amateur: str | None, address: str, presets: Sequence[str], key: bool
+    *,
+    version: str,
+    model: str,
+    source: str,
+    amateur: str | None,
+    address: str,
+    presets: Sequence[str],
+    key: bool,
 ) -> list[str]:
     """The lines that say what is served where, and how to ask it something.
 

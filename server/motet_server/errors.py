@@ -6,18 +6,25 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from motet_decoding.errors import RequestError
 from pydantic import ValidationError
 from starlette.responses import JSONResponse
+
+from motet_decoding.errors import RequestError
 
 #: Names by which vLLM's own errors call the prompt, which is `messages` or `prompt` to a client.
 _PROMPT_NAMES = {"input_tokens", "input_text", "prompt_is_token_ids"}
 #: What vLLM says without naming the field, and the fields it can be about.
 _UNNAMED = (
     (re.compile(r'"auto" tool choice|tool_choice='), ("tool_choice",)),
-    (re.compile(r"Grammar error|Failed to (transform|convert|compile)"), ("response_format", "structured_outputs", "tools")),
+    (
+        re.compile(r"Grammar error|Failed to (transform|convert|compile)"),
+        ("response_format", "structured_outputs", "tools"),
+    ),
     (re.compile(r"Chat template is passed with request"), ("chat_template",)),
-    (re.compile(r"The decoder prompt cannot be empty|Token id -?\d+ is out of vocabulary"), ("prompt", "messages")),
+    (
+        re.compile(r"The decoder prompt cannot be empty|Token id -?\d+ is out of vocabulary"),
+        ("prompt", "messages"),
+    ),
     (re.compile(r"You must use one kind of structured outputs"), ("structured_outputs",)),
 )
 #: vLLM appends its parameter's name and value to the sentence; `param` says the first, the body the second.
@@ -52,7 +59,9 @@ def named_field(error: Mapping[str, Any], body: Mapping[str, Any], *, prompt: st
     elif param == "max_tokens" and param not in body and "max_completion_tokens" in body:
         param = "max_completion_tokens"
     elif param is None:
-        fields = next((fields for pattern, fields in _UNNAMED if pattern.match(message)), (message.split(" ", 1)[0],))
+        fields = next(
+            (fields for pattern, fields in _UNNAMED if pattern.match(message)), (message.split(" ", 1)[0],)
+        )
         param = next((field for field in fields if field in body), None)
     return {**error, "message": message, "param": param}
 
@@ -73,7 +82,9 @@ def first_problem(error: ValidationError, body: Mapping[str, Any]) -> RequestErr
     paths = [_path_in_body(problem["loc"], body, missing=problem["type"] == "missing") for problem in related]
     shared = paths[0]
     for path in paths[1:]:
-        shared = shared[: next((i for i, (a, b) in enumerate(zip(shared, path, strict=False)) if a != b), len(path))]
+        shared = shared[
+            : next((i for i, (a, b) in enumerate(zip(shared, path, strict=False)) if a != b), len(path))
+        ]
     messages = list(dict.fromkeys(problem["msg"] for problem in related))
     sentence = "; or ".join(message[:1].lower() + message[1:] for message in messages[:3])
     return RequestError(".".join(map(str, shared)) or str(field or "body"), f"{sentence:.500}")

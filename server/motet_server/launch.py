@@ -10,10 +10,10 @@ from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from motet_decoding.contrast import Contrast
-from motet_decoding.errors import LaunchError
 from pydantic import BaseModel, ConfigDict, Field
 
+from motet_decoding.contrast import Contrast
+from motet_decoding.errors import LaunchError
 from motet_server.console import StartDisplay, start_block
 from motet_server.presets import collect_presets
 from motet_server.settings import BUNDLED_NAME, DEFAULT_MAX_BODY, ServerSettings
@@ -39,7 +39,9 @@ class ServeCommand(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: Annotated[str | None, Field(description="A folder or hub name; the bundled expert if not given.")] = None
+    model: Annotated[
+        str | None, Field(description="A folder or hub name; the bundled expert if not given.")
+    ] = None
     amateur: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="0 takes a free one.")] = 8000
@@ -147,7 +149,9 @@ def _check_installed() -> None:
     """vLLM only logs a plugin it can't find or load, and would then ignore every ``contrast``."""
     found = [point for point in entry_points(group=_PLUGIN_GROUP) if point.name == _PLUGIN]
     if not found:
-        raise LaunchError(f"motet isn't installed with its entry points ({_PLUGIN_GROUP}); install it with pip")
+        raise LaunchError(
+            f"motet isn't installed with its entry points ({_PLUGIN_GROUP}); install it with pip"
+        )
 
 
 def _set_environment(*, offline: bool, verbose: bool) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
-from motet_decoding.contrast import Contrast
 
+from motet_decoding.contrast import Contrast
 from motet_server.requests import Route
 
 _REF = "#/components/schemas/{model}"

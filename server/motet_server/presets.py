@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from motet_decoding.contrast import Contrast, parse_contrast
 from motet_decoding.errors import LaunchError, RequestError
-
 from motet_server.settings import Preset
 
 #: The preset that every server with an amateur has.
@@ -67,7 +67,9 @@ def _from_file(file: Path | None) -> Iterable[tuple[str, str, Any]]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise LaunchError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise LaunchError(f"{file}: must hold presets by name, such as `careful: {{contrast: {{strength: 0.8}}}}`")
+        raise LaunchError(
+            f"{file}: must hold presets by name, such as `careful: {{contrast: {{strength: 0.8}}}}`"
+        )
     for name, value in content.items():
         yield str(file), _checked_name(str(file), name), value
 
@@ -86,7 +88,9 @@ def _from_options(options: Iterable[str]) -> Iterable[tuple[str, str, Any]]:
 
 def _checked_name(where: str, name: Any) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise LaunchError(f"{where}: {name!r}: a preset's name is letters, digits, dots, dashes and underscores")
+        raise LaunchError(
+            f"{where}: {name!r}: a preset's name is letters, digits, dots, dashes and underscores"
+        )
     return name
 
 

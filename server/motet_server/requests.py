@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from motet_decoding.contrast import Contrast, parse_contrast
 from motet_decoding.engine.arguments import engine_arguments, ensure_engine_key
 from motet_decoding.errors import RequestError
-from pydantic import ValidationError
-
 from motet_server.errors import first_problem
 from motet_server.settings import ServerSettings
 from motet_server.vllm_private import Handler
@@ -115,7 +115,12 @@ def prepare(body: dict[str, Any], route: Route, settings: ServerSettings, served
         request = route.request_type.model_validate(body)
     except ValidationError as error:
         raise first_problem(error, body) from None
-    except (AttributeError, IndexError, KeyError, TypeError) as error:  # vLLM's checks on what they didn't expect
+    except (
+        AttributeError,
+        IndexError,
+        KeyError,
+        TypeError,
+    ) as error:  # vLLM's checks on what they didn't expect
         raise RequestError("body", f"malformed: {type(error).__name__}: {error}") from None
     if contrast is not None and not contrast.neutral:
         arguments = engine_arguments(contrast, request.cache_salt)
@@ -123,7 +128,10 @@ def prepare(body: dict[str, Any], route: Route, settings: ServerSettings, served
         request.cache_salt = arguments.cache_salt
     if settings.chatml and route.name == "chat":
         # Without the model's own template its end-of-turn marker isn't known to the engine as an end.
-        request.stop = [*([request.stop] if isinstance(request.stop, str) else request.stop or []), "<|im_end|>"]
+        request.stop = [
+            *([request.stop] if isinstance(request.stop, str) else request.stop or []),
+            "<|im_end|>",
+        ]
     return Order(request, asked if isinstance(asked, str) else None, preset, contrast)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import Any
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -27,16 +27,18 @@ def annotated(response: JSONResponse, order: Order, served_as: str) -> JSONRespo
     if edit is None:
         return response
     headers = {name: value for name, value in response.headers.items() if name != "content-length"}
-    return JSONResponse(edit(json.loads(bytes(response.body)), True), headers=headers, background=response.background)
+    return JSONResponse(
+        edit(json.loads(bytes(response.body)), True), headers=headers, background=response.background
+    )
 
 
 def annotated_stream(
-    chunks: AsyncIterator[str], order: Order, served_as: str, finished: Callable[[int], None]
+    chunks: AsyncIterable[Any], order: Order, served_as: str, finished: Callable[[int], None]
 ) -> AsyncIterator[str]:
     """A stream with the ``motet`` field on its first chunk, on those that end a choice, and on the usage chunk.
 
     Args:
-        chunks: vLLM's server-sent events, ``[DONE]`` last.
+        chunks: vLLM's server-sent events as text, ``[DONE]`` last.
         order: what was asked.
         served_as: the model's name in vLLM's answers.
         finished: called once with the number of chunks sent, also when the client leaves.
@@ -47,12 +49,16 @@ def annotated_stream(
         sent = 0
         try:
             async for chunk in chunks:
-                data = chunk.startswith(_EVENT) and not chunk.startswith((f"{_EVENT}[DONE]", f'{_EVENT}{{"error"'))
+                data = chunk.startswith(_EVENT) and not chunk.startswith(
+                    (f"{_EVENT}[DONE]", f'{_EVENT}{{"error"')
+                )
                 if data and edit is not None:
                     telling = sent == 0 or any(end in chunk for end in _ENDS)
                     if telling or served_as != order.model:
                         payload = edit(json.loads(chunk.removeprefix(_EVENT)), telling)
-                        chunk = f"{_EVENT}{json.dumps(payload, ensure_ascii=False, separators=(',', ':'))}\n\n"
+                        chunk = (
+                            f"{_EVENT}{json.dumps(payload, ensure_ascii=False, separators=(',', ':'))}\n\n"
+                        )
                 sent += data
                 yield chunk
         finally:

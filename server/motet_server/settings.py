@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from motet_decoding.contrast import Contrast
 from pydantic import BaseModel, ConfigDict, Field
+
+from motet_decoding.contrast import Contrast
 
 #: The request bodies a server reads unless told otherwise, in bytes.
 DEFAULT_MAX_BODY = 16 * 2**20
@@ -29,7 +30,9 @@ class ServerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     amateur: Annotated[str | None, Field(description="The second model, a folder or a hub name.")] = None
-    contrast: Annotated[Contrast, Field(description="What `contrast: true` and unnamed keys stand for.")] = Contrast()
+    contrast: Annotated[Contrast, Field(description="What `contrast: true` and unnamed keys stand for.")] = (
+        Contrast()
+    )
     presets: Annotated[Mapping[str, Preset], Field(description="By the name behind the colon.")] = {}
     max_body: Annotated[int, Field(ge=1, description="Largest request body in bytes; more is a 413.")] = (
         DEFAULT_MAX_BODY

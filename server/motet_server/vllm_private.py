@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 SEEN_WITH = "0.32.0"
 
-Handler = Callable[[Any, "Request"], Awaitable["Response"]]
+#: ``handler(request, raw_request)``; None once the client has left.
+Handler = Callable[[Any, "Request"], Awaitable["Response | None"]]
 
 
 def parse_options(arguments: Sequence[str], defaults: Mapping[str, Any]) -> Namespace:
@@ -36,7 +37,9 @@ def parse_options(arguments: Sequence[str], defaults: Mapping[str, Any]) -> Name
 
     class Parser(FlexibleArgumentParser):  # type: ignore[misc,unused-ignore]
         def error(self, message: str) -> NoReturn:
-            raise LaunchError(_complaint(message, [name for action in self._actions for name in action.option_strings]))
+            raise LaunchError(
+                _complaint(message, [name for action in self._actions for name in action.option_strings])
+            )
 
     cli_env_setup()
     parser = make_arg_parser(Parser(prog="motet serve"))
@@ -66,9 +69,9 @@ def print_options_help() -> None:
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    make_arg_parser(FlexibleArgumentParser(prog="motet serve", usage="motet serve [MODEL] [options]")).parse_args(
-        ["--help=all"]
-    )
+    make_arg_parser(
+        FlexibleArgumentParser(prog="motet serve", usage="motet serve [MODEL] [options]")
+    ).parse_args(["--help=all"])
 
 
 def on_cpu() -> bool:

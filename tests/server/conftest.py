@@ -61,7 +61,9 @@ def token_id(character: str) -> int:
     """The token of one ASCII character in ``make_model``'s vocabulary."""
     from tokenizers import pre_tokenizers
 
-    [(letter, _)] = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(character)
+    [(letter, _)] = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(
+        character
+    )
     return sorted(pre_tokenizers.ByteLevel.alphabet()).index(letter)
 
 
@@ -105,7 +107,11 @@ class Server:
         total = 0.0
         for line in httpx.get(f"{self.url}/metrics", timeout=30).text.splitlines():
             sample = re.fullmatch(r"([\w:]+)(?:\{(.*)\})? (\S+)", line)
-            if sample and sample[1] == name and all(f'{k}="{v}"' in (sample[2] or "") for k, v in labels.items()):
+            if (
+                sample
+                and sample[1] == name
+                and all(f'{k}="{v}"' in (sample[2] or "") for k, v in labels.items())
+            ):
                 total += float(sample[3])
         return total
 
@@ -123,7 +129,18 @@ def environment() -> dict[str, str]:
 def running_server(arguments: Sequence[str], log: Path) -> Iterator[Server]:
     """Starts ``motet serve``, waits until it answers, and ends it as Ctrl-C would."""
     port = free_port()
-    command = ["nice", "-n", "5", sys.executable, "-m", "motet_server", "serve", *arguments, "--port", str(port)]
+    command = [
+        "nice",
+        "-n",
+        "5",
+        sys.executable,
+        "-m",
+        "motet_server",
+        "serve",
+        *arguments,
+        "--port",
+        str(port),
+    ]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, env=environment(), start_new_session=True
@@ -133,7 +150,9 @@ def running_server(arguments: Sequence[str], log: Path) -> Iterator[Server]:
         deadline = time.monotonic() + START_SECONDS
         while True:
             if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the server did not start (exit code {process.poll()}):\n{server.output[-8000:]}")
+                pytest.fail(
+                    f"the server did not start (exit code {process.poll()}):\n{server.output[-8000:]}"
+                )
             try:
                 if httpx.get(f"{server.url}/health", timeout=5).status_code == 200:
                     break

@@ -37,11 +37,15 @@ def plugin(tmp_path: Path) -> Path:
     information = tmp_path / "choir-1.dist-info"
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: choir\nVersion: 1\n")
-    (information / "entry_points.txt").write_text("[motet.commands]\nsing = choir.cli:app\nfail = choir.broken:app\n")
+    (information / "entry_points.txt").write_text(
+        "[motet.commands]\nsing = choir.cli:app\nfail = choir.broken:app\n"
+    )
     package = tmp_path / "choir"
     package.mkdir()
     (package / "__init__.py").write_text("print('choir was imported')\n")
-    (package / "broken.py").write_text('"""A command that can\'t be imported."""\nraise RuntimeError("broken")\n')
+    (package / "broken.py").write_text(
+        '"""A command that can\'t be imported."""\nraise RuntimeError("broken")\n'
+    )
     (package / "cli.py").write_text(
         '"""Sing a note."""\nimport typer\napp = typer.Typer()\n@app.command()\ndef sing(note: str) -> None:\n'
         "    print('la', note)\n"
@@ -58,7 +62,9 @@ def test_help_neither_imports_an_engine_nor_takes_long():
         "assert not heavy, heavy\n"
     )
     started = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "--amateur" in done.stdout
     assert time.monotonic() - started < 20
@@ -127,5 +133,7 @@ def test_a_port_in_use_is_said_before_anything_is_loaded(model):
 def test_an_option_that_nobody_knows_is_said_with_the_one_that_was_meant(model):
     done = motet("serve", model, "--max-modl-len", "100", timeout=120)
     assert done.returncode == 2
-    assert "--max-modl-len: neither motet nor vLLM has this option; did you mean --max-model-len?" in done.stderr
+    assert (
+        "--max-modl-len: neither motet nor vLLM has this option; did you mean --max-model-len?" in done.stderr
+    )
     assert "usage:" not in done.stderr

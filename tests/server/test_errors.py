@@ -3,8 +3,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pytest
-from motet_server.errors import first_problem, named_field
 from pydantic import BaseModel, ValidationError
+
+from motet_server.errors import first_problem, named_field
 
 
 class Part(BaseModel):
@@ -45,7 +46,12 @@ def test_a_problem_is_told_by_the_clients_own_names(body, field):
         ("Grammar error: x", None, {"structured_outputs": {}}, "structured_outputs"),
         ("Grammar error: x", None, {"response_format": {}}, "response_format"),
         ('"auto" tool choice requires --x', None, {"tool_choice": "auto"}, "tool_choice"),
-        ("max_tokens must be at least 1", "max_tokens", {"max_completion_tokens": 0}, "max_completion_tokens"),
+        (
+            "max_tokens must be at least 1",
+            "max_tokens",
+            {"max_completion_tokens": 0},
+            "max_completion_tokens",
+        ),
         ("something went wrong", None, {"messages": []}, None),
         ("temperature must be", "temperature", {"temperature": -1}, "temperature"),
     ],

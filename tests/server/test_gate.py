@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from motet_server.gate import Gate
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
+
+from motet_server.gate import Gate
 
 LIMIT = 1000
 
@@ -20,7 +21,9 @@ async def echo(request: Request) -> JSONResponse:
 
 @pytest.fixture
 def client() -> TestClient:
-    app = Starlette(routes=[Route(path, echo, methods=["GET", "POST"]) for path in ("/v1/chat/completions", "/other")])
+    app = Starlette(
+        routes=[Route(path, echo, methods=["GET", "POST"]) for path in ("/v1/chat/completions", "/other")]
+    )
     app.add_middleware(Gate, max_body=LIMIT, paths=["/v1/chat/completions"])
     return TestClient(app)
 

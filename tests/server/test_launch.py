@@ -5,6 +5,7 @@ import os
 import shlex
 
 import pytest
+
 from motet_server import launch
 from motet_server.console import start_block
 
@@ -36,7 +37,9 @@ def clean_environment(monkeypatch):
 def test_what_the_user_has_set_is_kept(clean_environment):
     os.environ.update(VLLM_CPU_KVCACHE_SPACE="7", VLLM_LOGGING_LEVEL="DEBUG", HF_HUB_OFFLINE="0")
     launch._set_environment(offline=True, verbose=False)
-    assert [os.environ[name] for name in ("VLLM_CPU_KVCACHE_SPACE", "VLLM_LOGGING_LEVEL", "HF_HUB_OFFLINE")] == [
+    assert [
+        os.environ[name] for name in ("VLLM_CPU_KVCACHE_SPACE", "VLLM_LOGGING_LEVEL", "HF_HUB_OFFLINE")
+    ] == [
         "7",
         "DEBUG",
         "0",
@@ -50,7 +53,9 @@ def test_modest_defaults_stand_where_the_user_said_nothing(clean_environment):
     assert "HF_HUB_OFFLINE" not in os.environ
 
 
-@pytest.mark.parametrize(("before", "after"), [("", ["", "motet"]), ("a,b", ["a", "b", "motet"]), ("motet", ["motet"])])
+@pytest.mark.parametrize(
+    ("before", "after"), [("", ["", "motet"]), ("a,b", ["a", "b", "motet"]), ("motet", ["motet"])]
+)
 def test_our_routes_join_the_users_own_choice_of_plugins(clean_environment, before, after):
     os.environ["VLLM_PLUGINS"] = before
     launch._set_environment(offline=False, verbose=False)
@@ -85,9 +90,9 @@ def block(**changes):
 
 
 def test_the_printed_curl_survives_a_shell_whatever_the_models_name():
-    text = block(model="it's a \"toy\"")
+    text = block(model='it\'s a "toy"')
     words = shlex.split(text[text.index("curl ") :])
-    assert json.loads(words[words.index("-d") + 1])["model"] == "it's a \"toy\""
+    assert json.loads(words[words.index("-d") + 1])["model"] == 'it\'s a "toy"'
     assert words[1] == "http://127.0.0.1:8000/v1/chat/completions"
 
 

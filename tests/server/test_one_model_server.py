@@ -45,7 +45,9 @@ def test_messages_for_a_model_without_a_chat_template_are_refused_saying_which_o
 
 
 def test_completions_work_all_the_same(server):
-    answer = server.client().completions.create(model="toy", prompt="a", max_tokens=3, extra_body={"ignore_eos": True})
+    answer = server.client().completions.create(
+        model="toy", prompt="a", max_tokens=3, extra_body={"ignore_eos": True}
+    )
     assert answer.usage.completion_tokens == 3
     assert "motet" not in (answer.model_extra or {})
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+
 from motet_decoding.contrast import Contrast
 
 from .conftest import CONTEXT, Models, Server, running_server, token_id, wait_for
@@ -84,7 +85,9 @@ def test_the_start_block_names_what_is_served_and_its_curl_works_as_pasted(serve
     block = server.output[server.output.index("motet 0") :]
     for shown in (str(models.expert), str(models.amateur), "toy:contrast", "toy:strong", f"{server.url}/v1"):
         assert shown in block
-    done = subprocess.run(["bash", "-c", block[block.index("curl ") :]], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-c", block[block.index("curl ") :]], capture_output=True, text=True, check=False
+    )
     assert json.loads(done.stdout)["motet"] == TOLD, done
     assert "WARNING" not in server.output
 
@@ -168,12 +171,16 @@ def test_completions_know_the_field_too_streamed_or_not(client):
 
 def test_plain_and_contrast_requests_answer_in_one_batch_as_they_do_alone(client):
     kinds = [None, STRONG, {"strength": 1.0}, None] * 4
-    prompts = [[{"role": "user", "content": f"{index} and {'so on ' * index}"}] for index in range(len(kinds))]
-    alone = [text(chat(client, contrast=kind, messages=prompt)) for kind, prompt in zip(kinds, prompts, strict=True)]
+    prompts = [
+        [{"role": "user", "content": f"{index} and {'so on ' * index}"}] for index in range(len(kinds))
+    ]
+
+    def answer(kind: Any, prompt: Any) -> str:
+        return text(chat(client, contrast=kind, messages=prompt))
+
+    alone = list(map(answer, kinds, prompts))
     with ThreadPoolExecutor(len(kinds)) as pool:
-        together = list(
-            pool.map(lambda pair: text(chat(client, contrast=pair[0], messages=pair[1])), zip(kinds, prompts, strict=True))
-        )
+        together = list(pool.map(answer, kinds, prompts))
     assert together == alone
 
 
@@ -234,7 +241,8 @@ def test_a_json_schema_is_kept(client):
 
 def test_several_choices_differ_and_a_seed_repeats_them(client):
     options = {"n": 3, "temperature": 1.5, "seed": 11}
-    first, again = ([choice.message.content for choice in chat(client, contrast=STRONG, **options).choices] for _ in "ab")
+    answers = [chat(client, contrast=STRONG, **options) for _ in range(2)]
+    first, again = ([choice.message.content for choice in answer.choices] for answer in answers)
     assert first == again
     assert len(set(first)) > 1
 
@@ -303,8 +311,14 @@ def test_what_cannot_be_honoured_is_refused_naming_the_field(post, path, fields,
         ("[]", "body"),
         ("", "body"),
         ("[" * 100_000, "body"),
-        ('{"messages": [{"role": "user", "content": "a"}], "contrast": {"strength": NaN}}', "contrast.strength"),
-        ('{"messages": [{"role": "user", "content": "a"}], "contrast": {"strength": Infinity}}', "contrast.strength"),
+        (
+            '{"messages": [{"role": "user", "content": "a"}], "contrast": {"strength": NaN}}',
+            "contrast.strength",
+        ),
+        (
+            '{"messages": [{"role": "user", "content": "a"}], "contrast": {"strength": Infinity}}',
+            "contrast.strength",
+        ),
         ('{"messages": [{"role": "user", "content": "a"}], "top_p": NaN}', "top_p"),
     ],
 )
@@ -321,10 +335,13 @@ def test_a_body_over_the_servers_limit_is_refused(post, size):
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/responses", "/v1/messages", "/v1/chat/completions/batch", "/invocations", "/generative_scoring"]
+    "path",
+    ["/v1/responses", "/v1/messages", "/v1/chat/completions/batch", "/invocations", "/generative_scoring"],
 )
 def test_routes_that_would_ignore_a_contrast_refuse_it(post, path):
-    answer = post(path, json={"model": "toy", "input": "a", "messages": MESSAGES, "max_tokens": 2, "contrast": True})
+    answer = post(
+        path, json={"model": "toy", "input": "a", "messages": MESSAGES, "max_tokens": 2, "contrast": True}
+    )
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "contrast")
     assert CHAT in answer.json()["error"]["message"]
 

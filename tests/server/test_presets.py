@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from motet_decoding.contrast import Contrast
 from motet_decoding.errors import LaunchError
 from motet_server.presets import collect_presets
@@ -63,7 +64,11 @@ def test_a_bad_file_is_refused_naming_it_and_the_key(tmp_path, text, told):
 
 @pytest.mark.parametrize(
     ("option", "told"),
-    [("sharp", "NAME=JSON"), ("sharp={", "not JSON"), ('sharp={"contrast": {"form": "x"}}', "sharp.contrast.form")],
+    [
+        ("sharp", "NAME=JSON"),
+        ("sharp={", "not JSON"),
+        ('sharp={"contrast": {"form": "x"}}', "sharp.contrast.form"),
+    ],
 )
 def test_a_bad_option_is_refused_naming_it(tmp_path, option, told):
     with pytest.raises(LaunchError, match="--preset") as refused:

@@ -4,17 +4,20 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
+
 from motet_decoding.contrast import Contrast
 from motet_decoding.engine.arguments import ensure_engine_key, read_contrast
 from motet_decoding.errors import RequestError
 from motet_server.requests import Route, prepare, read_body
 from motet_server.settings import Preset, ServerSettings
-from pydantic import BaseModel
 
 DEFAULTS = Contrast(strength=0.6)
 SHARP = Contrast(strength=2.0, form="ratio")
 PAIR = ServerSettings(
-    amateur="small", contrast=DEFAULTS, presets={"contrast": Preset(contrast=DEFAULTS), "sharp": Preset(contrast=SHARP)}
+    amateur="small",
+    contrast=DEFAULTS,
+    presets={"contrast": Preset(contrast=DEFAULTS), "sharp": Preset(contrast=SHARP)},
 )
 
 
@@ -37,12 +40,19 @@ async def unused(_request: Any, _raw: Any) -> Any:
 
 
 ROUTE = Route(
-    "chat", "/v1/chat/completions", "messages", Body, unused, frozenset({*Body.model_fields, "metadata", "functions"})
+    "chat",
+    "/v1/chat/completions",
+    "messages",
+    Body,
+    unused,
+    frozenset({*Body.model_fields, "metadata", "functions"}),
 )
 
 
 def order(settings: ServerSettings = PAIR, **fields: Any):
-    return prepare({"messages": [{"role": "user", "content": "a"}], **fields}, ROUTE, settings, ["toy", "adapter"])
+    return prepare(
+        {"messages": [{"role": "user", "content": "a"}], **fields}, ROUTE, settings, ["toy", "adapter"]
+    )
 
 
 def sent(result: Any) -> Contrast | None:
@@ -151,7 +161,10 @@ def test_the_secret_of_the_engine_is_no_clients_to_use():
 
 @pytest.mark.parametrize(("stop", "expected"), [([], []), ("x", ["x"]), (["x", "y"], ["x", "y"]), (None, [])])
 def test_a_chatml_default_stops_at_the_end_of_a_turn(stop, expected):
-    assert order(PAIR.model_copy(update={"chatml": True}), stop=stop).request.stop == [*expected, "<|im_end|>"]
+    assert order(PAIR.model_copy(update={"chatml": True}), stop=stop).request.stop == [
+        *expected,
+        "<|im_end|>",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -180,5 +193,12 @@ def test_a_body_that_is_no_object_of_plain_numbers_is_refused(content, field):
 
 
 def test_a_sound_body_is_read_as_json_reads_it():
-    body = {"model": "toy", "prompt": [[1, 2], [3]], "temperature": 0.5, "seed": -(2**63), "stop": None, "stream": True}
+    body = {
+        "model": "toy",
+        "prompt": [[1, 2], [3]],
+        "temperature": 0.5,
+        "seed": -(2**63),
+        "stop": None,
+        "stream": True,
+    }
     assert read_body(json.dumps(body).encode()) == body

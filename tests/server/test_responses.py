@@ -6,10 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse, StreamingResponse
+
 from motet_decoding.contrast import Contrast
 from motet_server.requests import Order
 from motet_server.responses import annotated, annotated_stream, opened
-from starlette.responses import JSONResponse, StreamingResponse
 
 CONTRAST = Contrast(strength=0.8)
 TOLD = {"contrast": CONTRAST.model_dump()}
@@ -41,7 +42,9 @@ def payloads(chunks: list[str]) -> list[dict[str, Any]]:
 
 
 def test_an_answer_says_what_was_applied_and_answers_to_the_name_it_was_called_by():
-    answer = annotated(JSONResponse({"model": "toy", "id": "x"}, headers={"x-own": "1"}), asked("toy:contrast"), "toy")
+    answer = annotated(
+        JSONResponse({"model": "toy", "id": "x"}, headers={"x-own": "1"}), asked("toy:contrast"), "toy"
+    )
     body = json.loads(bytes(answer.body))
     assert body == {"model": "toy:contrast", "id": "x", "motet": TOLD}
     assert answer.headers["x-own"] == "1"
@@ -56,7 +59,14 @@ def test_a_plain_answer_is_vllms_own_object(model):
 
 @pytest.mark.anyio
 async def test_a_stream_says_it_first_at_each_end_and_with_the_usage():
-    parts = [chunk("a"), ": keep-alive\n\n", chunk("b"), chunk("c", "stop"), chunk(usage={"n": 1}), "data: [DONE]\n\n"]
+    parts = [
+        chunk("a"),
+        ": keep-alive\n\n",
+        chunk("b"),
+        chunk("c", "stop"),
+        chunk(usage={"n": 1}),
+        "data: [DONE]\n\n",
+    ]
     sent, count = await told(asked(), *parts)
     assert ["motet" in payload for payload in payloads(sent)] == [True, False, True, True]
     assert payloads(sent)[0]["motet"] == TOLD

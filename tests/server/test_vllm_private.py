@@ -7,8 +7,9 @@ import inspect
 from pathlib import Path
 from types import SimpleNamespace
 
-import motet_server
 import pytest
+
+import motet_server
 from motet_decoding.errors import LaunchError
 from motet_server import vllm_private
 
@@ -40,9 +41,14 @@ def test_options_are_read_by_vllm_over_our_defaults(tmp_path):
     options = vllm_private.parse_options(
         [str(tmp_path), "--max_model_len", "1k", "-tp", "2"], {"host": "127.0.0.1", "enforce_eager": True}
     )
-    assert (options.model_tag, options.max_model_len, options.tensor_parallel_size) == (str(tmp_path), 1000, 2)
+    assert (options.model_tag, options.max_model_len, options.tensor_parallel_size) == (
+        str(tmp_path),
+        1000,
+        2,
+    )
     assert (options.host, options.enforce_eager) == ("127.0.0.1", True)
-    assert vllm_private.parse_options([str(tmp_path), "--no-enforce-eager"], {"enforce_eager": True}).enforce_eager is False
+    options = vllm_private.parse_options([str(tmp_path), "--no-enforce-eager"], {"enforce_eager": True})
+    assert options.enforce_eager is False
 
 
 @pytest.mark.parametrize(
@@ -62,7 +68,15 @@ def test_vllms_complaint_about_an_option_is_passed_on(arguments, told):
 def test_options_the_launch_reads_and_sets_are_vllms():
     options = vllm_private.parse_options(["model"], {})
     for name in (
-        *("model_tag", "model", "tokenizer", "tokenizer_mode", "chat_template", "served_model_name", "api_key"),
+        *(
+            "model_tag",
+            "model",
+            "tokenizer",
+            "tokenizer_mode",
+            "chat_template",
+            "served_model_name",
+            "api_key",
+        ),
         *("ssl_certfile", "uvicorn_log_level", "use_tqdm_on_load", "hf_overrides", "logits_processors"),
         *("compilation_config", "max_model_len", "enforce_eager"),
     ):
@@ -74,8 +88,7 @@ def test_a_request_has_the_fields_we_write_and_its_handler_takes_it(get):
     request_type, handler = get()
     assert {"model", "stop", "cache_salt", "vllm_xargs"} <= set(request_type.model_fields)
     assert list(inspect.signature(handler).parameters) == ["request", "raw_request"]
-    prompt = {"messages": [{"role": "user", "content": "a"}]} if "messages" in request_type.model_fields else {"prompt": "a"}
-    request = request_type.model_validate(prompt)
+    request = request_type.model_validate({"messages": [{"role": "user", "content": "a"}], "prompt": "a"})
     request.vllm_xargs = {"key": "value"}
     assert request.to_sampling_params(1, {}).extra_args == {"key": "value"}
 
@@ -98,7 +111,9 @@ async def test_the_model_list_and_the_names_are_where_we_look():
     from vllm.entrypoints.openai.models.protocol import BaseModelPath
     from vllm.entrypoints.openai.models.serving import OpenAIServingModels
 
-    engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=64), renderer=None, input_processor=None)
+    engine = SimpleNamespace(
+        model_config=SimpleNamespace(max_model_len=64), renderer=None, input_processor=None
+    )
     models = OpenAIServingModels(engine, [BaseModelPath("toy", "/toy"), BaseModelPath("alias", "/toy")])
     models.lora_requests["tuned"] = SimpleNamespace(lora_name="tuned", path="/tuned", base_model_name=None)
     state = SimpleNamespace(openai_serving_models=models)
@@ -124,8 +139,9 @@ def test_tokens_are_read_from_where_vllm_leaves_them():
 
 
 def test_our_plugin_is_what_vllm_expects_of_one():
-    from motet_server.app import MotetEndpoints
     from vllm.plugins.endpoint_plugins.interface import EndpointPlugin
+
+    from motet_server.app import MotetEndpoints
 
     assert isinstance(MotetEndpoints(), EndpointPlugin)
 
