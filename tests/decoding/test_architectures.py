@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from motet_decoding.reference import greedy_tokens
 from motet_decoding.testing import write_model
 
 from .conftest import mixed_requests, start_pair
 
 pytestmark = pytest.mark.engine
+
+SMALL_CACHE = {"block_size": 32, "num_gpu_blocks_override": 9}
+# One slot more than is used: on a CPU, vLLM gives rows without an adapter the one in the last slot.
+ADAPTERS = {"enable_lora": True, "max_loras": 2, "max_lora_rank": 8}
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +45,7 @@ def pair(tmp_path_factory):
     )
     expert = write_model(tmp_path_factory.mktemp("qwen3"), qwen, seed=0)
     amateur = write_model(tmp_path_factory.mktemp("gpt2"), gpt2, seed=1)
-    with start_pair(
-        expert, amateur, block_size=32, num_gpu_blocks_override=9, disable_log_stats=False
-    ) as pair:
+    with start_pair(expert, amateur, **SMALL_CACHE, **ADAPTERS, disable_log_stats=False) as pair:
         yield pair
 
 
@@ -50,3 +54,27 @@ def test_a_qwen3_expert_against_a_gpt2_amateur(pair, contrasts):
     assert pair.tokens(requests) == expected
     preemptions = next(metric for metric in pair.llm.get_metrics() if metric.name == "vllm:num_preemptions")
     assert preemptions.value > 0
+
+
+def test_an_adapter_changes_the_expert_alone(pair, contrasts, tmp_path):
+    import copy
+
+    from peft import LoraConfig, get_peft_model
+    from vllm.lora.request import LoRARequest
+
+    torch.manual_seed(5)
+    config = LoraConfig(
+        r=8, lora_alpha=32, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False
+    )
+    adapted = get_peft_model(copy.deepcopy(pair.expert), config)
+    adapted.save_pretrained(tmp_path)
+    requests, expected, adapters = [], [], []
+    for index in range(16):
+        prompt, contrast = [index, 7, 99, 3 * index], contrasts[0] if index % 4 < 2 else None
+        adapters.append(LoRARequest("one", 1, str(tmp_path)) if index % 2 else None)
+        requests.append(pair.request(prompt, contrast))
+        expert = adapted if index % 2 else pair.expert
+        expected.append(greedy_tokens(expert, pair.amateur, prompt, contrast, 24))
+    prompts, params = zip(*requests, strict=True)
+    outputs = pair.llm.generate(list(prompts), list(params), lora_request=adapters, use_tqdm=False)
+    assert [list(output.outputs[0].token_ids) for output in outputs] == expected

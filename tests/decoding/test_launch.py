@@ -35,9 +35,15 @@ def test_a_pair_keeps_what_was_asked_for_beside_it(expert, amateur):
     assert options["max_model_len"] == 100
 
 
-def test_the_context_is_the_shorter_of_the_two(expert, amateur):
+def test_a_shorter_amateur_shortens_the_context_and_a_longer_one_leaves_it_to_vllm(expert, amateur):
     assert pair_options(expert, amateur, {})["max_model_len"] == 128
-    assert pair_options(amateur, expert, {})["max_model_len"] == 128
+    assert pair_options(amateur, expert, {})["max_model_len"] is None
+
+
+def test_a_folder_without_a_tokenizer_is_said(expert, tmp_path):
+    llama_config(32, 1).save_pretrained(tmp_path)
+    with pytest.raises(LaunchError, match="the tokenizers can't be compared"):
+        pair_options(expert, str(tmp_path), {})
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,9 @@ def pair_options(model: str, amateur: str, options: Mapping[str, Any]) -> dict[s
         LaunchError: for a path that isn't a model, a vocabulary that differs, or an option that can't be honoured.
     """
     _refuse(options)
-    expert_config, amateur_config = _config(model, "model"), _config(amateur, "amateur")
-    _check_vocabulary(model, amateur)
+    expert_config = _config(model, "model", options.get("revision"))
+    amateur_config = _config(amateur, "amateur", None)
+    _check_vocabulary(options.get("tokenizer") or model, amateur)
     if (options.get("data_parallel_size") or 1) > 1 and _EXPERTS & amateur_config.keys():
         raise LaunchError(
             "data_parallel_size: can't be used with a mixture-of-experts amateur: replicas that don't need it in a "
@@ -74,7 +75,7 @@ def _refuse(options: Mapping[str, Any]) -> None:
         )
 
 
-def _config(model: str, field: str) -> dict[str, Any]:
+def _config(model: str, field: str, revision: str | None) -> dict[str, Any]:
     """The model's config.json; a local folder is looked at before any hub is asked."""
     from transformers import PretrainedConfig
 
@@ -82,7 +83,9 @@ def _config(model: str, field: str) -> dict[str, Any]:
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise LaunchError(f"{field}: {model} has no config.json")
     try:
-        config, _ = PretrainedConfig.get_config_dict(str(folder) if folder.is_dir() else model)
+        config, _ = PretrainedConfig.get_config_dict(
+            str(folder) if folder.is_dir() else model, revision=revision
+        )
     except (OSError, ValueError) as error:
         raise LaunchError(
             f"{field}: {model} is neither a model folder nor found on the hub: {error}"
@@ -92,14 +95,16 @@ def _config(model: str, field: str) -> dict[str, Any]:
     return dict(config)
 
 
-def _check_vocabulary(model: str, amateur: str) -> None:
+def _check_vocabulary(expert: str, amateur: str) -> None:
     from transformers import AutoTokenizer
 
-    difference = vocabulary_difference(
-        AutoTokenizer.from_pretrained(model), AutoTokenizer.from_pretrained(amateur)
-    )
+    try:
+        tokenizers = [AutoTokenizer.from_pretrained(path) for path in (expert, amateur)]
+    except (OSError, ValueError) as error:
+        raise LaunchError(f"amateur: the tokenizers can't be compared: {error}") from error
+    difference = vocabulary_difference(*tokenizers)
     if difference:
-        raise LaunchError(f"amateur: {amateur} doesn't share the tokenizer of {model}: {difference}")
+        raise LaunchError(f"amateur: {amateur} doesn't share the tokenizer of {expert}: {difference}")
 
 
 def _positions(config: Mapping[str, Any]) -> int | None:
@@ -110,15 +115,12 @@ def _positions(config: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _context_length(asked: Any, expert: Mapping[str, Any], amateur: Mapping[str, Any]) -> int | None:
-    """The context both models can read: the asked one if it fits, else the shorter of the two."""
-    limit = _positions(amateur)
-    if asked is None:
-        known = [length for length in (_positions(expert), limit) if length is not None]
-        return min(known) if limit is not None and known else None
+def _context_length(asked: Any, expert: Mapping[str, Any], amateur: Mapping[str, Any]) -> Any:
+    """The asked context if the amateur can read it; the amateur's where that is the shorter; else vLLM's choice."""
+    limit, own = _positions(amateur), _positions(expert)
     if limit is not None and isinstance(asked, int) and asked > limit:
         raise LaunchError(f"max_model_len: {asked} is more than the amateur's {limit} positions")
-    return int(asked)
+    return limit if asked is None and limit is not None and (own is None or limit < own) else asked
 
 
 def _compilation(asked: Any) -> Any:

@@ -30,7 +30,6 @@ _AMATEUR = "amateur"
 class PairedModel(nn.Module):
     """The part that every paired class puts before the expert's own class."""
 
-    amateur: Any
     stage: Stage
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
@@ -38,11 +37,17 @@ class PairedModel(nn.Module):
         expert = vllm_config.model_config
         path = expert.hf_config.motet["amateur"]
         config = vllm_private.second_model_config(vllm_config, _amateur_config(path, expert))
-        self.amateur = vllm_private.build_model(config, _AMATEUR)
+        # Kept out of the module tree: vLLM puts LoRA layers, sized for the expert's batch, over all it finds there.
+        self._second = (vllm_private.build_model(config, _AMATEUR), config.model_config)
         self.secondary_weights = [vllm_private.weights_source(path, f"{_AMATEUR}.")]
         self.expert_hidden_size = expert.get_hidden_size()
         self.stage = stage_of(vllm_config)
         self.stage.head = self.amateur.compute_logits
+
+    @property
+    def amateur(self) -> Any:
+        """The second model."""
+        return self._second[0]
 
     def forward(
         self,
@@ -91,9 +96,10 @@ class PairedModel(nn.Module):
                     return
                 yield name, tensor
 
-        loaded = set(super().load_weights(expert_weights()) or ())  # type: ignore[misc]
+        loaded: set[str] = super().load_weights(expert_weights())  # type: ignore[misc]
         amateur_weights = ((name.removeprefix(prefix), tensor) for name, tensor in chain(first, stream))
-        return loaded | {f"{prefix}{name}" for name in self.amateur.load_weights(amateur_weights) or ()}
+        vllm_private.load_model(*self._second, amateur_weights)
+        return loaded
 
     def get_model_state_cls(self) -> type[Any]:
         """vLLM's V2 runner asks the model for the class that prepares its inputs."""

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
     from vllm.config import ModelConfig, VllmConfig
 
@@ -48,7 +49,7 @@ def second_model_config(vllm_config: VllmConfig, model_config: ModelConfig) -> V
     return replace(vllm_config, quant_config=None, model_config=model_config)
 
 
-def build_model(vllm_config: VllmConfig, prefix: str) -> nn.Module:
+def build_model(vllm_config: VllmConfig, prefix: str) -> Any:
     """An uninitialised model whose attention layers are registered with the engine under ``prefix``."""
     from vllm.model_executor.model_loader.utils import initialize_model
 
@@ -68,6 +69,22 @@ def weights_source(path: str, prefix: str) -> Any:
     from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
 
     return DefaultModelLoader.Source(path, None, prefix=prefix)
+
+
+def load_model(model: Any, config: ModelConfig, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+    """Fills a model from ``build_model`` and makes it ready to run, as vLLM's loader does for the one it knows of.
+
+    Raises:
+        ValueError: naming the parameters that the checkpoint lacks.
+    """
+    from vllm.model_executor.model_loader.utils import process_weights_after_loading
+
+    parameters = dict(model.named_parameters())
+    loaded = model.load_weights(weights)
+    missing = sorted(parameters.keys() - loaded) if loaded is not None and config.quantization is None else []
+    if missing:
+        raise ValueError(f"amateur: {config.model} lacks the weights of {', '.join(missing[:5])}")
+    process_weights_after_loading(model, config, next(iter(parameters.values())).device)
 
 
 def in_dummy_run() -> bool:
