@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points, version
@@ -16,13 +17,16 @@ from typer.core import TyperCommand, TyperGroup
 
 from motet_decoding.contrast import Contrast, Form
 from motet_decoding.errors import LaunchError
-from motet_server.launch import ServeCommand, split_model
+from motet_server.launch import ServeCommand, set_log_level, split_model
 from motet_server.settings import DEFAULT_MAX_BODY
 
 #: Other rooms add commands here; a plugin is ``name = "module:app"`` with a typer app.
 COMMANDS = "motet.commands"
 
 _DEFAULTS = Contrast()
+
+if "VLLM_LOGGING_LEVEL" in os.environ:
+    set_log_level()  # each of vLLM's processes imports this module first, and inherits what `serve` has set
 
 
 class PluginCommand(TyperCommand):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
 import re
 import socket
+import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from motet_decoding.contrast import Contrast
 from motet_decoding.errors import LaunchError
@@ -73,6 +76,9 @@ def serve(command: ServeCommand) -> None:
     _check_installed()
     _set_environment(offline=command.model is None and command.amateur is None, verbose=command.verbose)
 
+    if not command.verbose:
+        atexit.register(_hush)  # before vLLM registers anything, so it runs after all of that
+
     # From here on vLLM is imported, which takes seconds.
     from motet_server import vllm_private
 
@@ -103,7 +109,8 @@ def serve(command: ServeCommand) -> None:
         except Exception as error:
             if command.verbose:
                 raise
-            raise LaunchError(f"{error} (--verbose shows vLLM's own log)") from error
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+            raise LaunchError(f"{reason} (--verbose shows vLLM's own log)") from error
 
 
 def _models(command: ServeCommand) -> tuple[str, str | None]:
@@ -164,6 +171,7 @@ def _set_environment(*, offline: bool, verbose: bool) -> None:
         os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning,ignore::UserWarning")
     # On a CPU vLLM would take most of the machine's memory for its cache. In GiB; read on CPUs only.
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    set_log_level()
     if offline:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if "VLLM_PLUGINS" not in os.environ:
@@ -178,6 +186,17 @@ def _set_environment(*, offline: bool, verbose: bool) -> None:
         os.environ["VLLM_PLUGINS"] = ",".join(sorted(names | {_PLUGIN}))
     elif _PLUGIN not in os.environ["VLLM_PLUGINS"].split(","):
         os.environ["VLLM_PLUGINS"] += f",{_PLUGIN}"
+
+
+def _hush() -> None:
+    """Triton's bindings end every process with pages about leaks that are nobody's here."""
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def set_log_level() -> None:
+    """Applies VLLM_LOGGING_LEVEL to what vLLM says while it is imported, before it does so itself."""
+    logging.getLogger("vllm").setLevel(os.environ.get("VLLM_LOGGING_LEVEL", "INFO").upper())
 
 
 def _defaults(command: ServeCommand, model: str, port: int) -> dict[str, Any]:

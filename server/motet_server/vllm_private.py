@@ -33,6 +33,7 @@ def parse_options(arguments: Sequence[str], defaults: Mapping[str, Any]) -> Name
     """
     from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
     from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
+    from vllm.logger import configure_logging_from_args
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     class Parser(FlexibleArgumentParser):  # type: ignore[misc,unused-ignore]
@@ -46,6 +47,7 @@ def parse_options(arguments: Sequence[str], defaults: Mapping[str, Any]) -> Name
     parser.set_defaults(**defaults)
     try:
         options = parser.parse_args(list(arguments))
+        configure_logging_from_args(options)
         validate_parsed_serve_args(options)
     except (TypeError, ValueError) as error:
         raise error if isinstance(error, LaunchError) else LaunchError(str(error)) from error
