@@ -40,11 +40,11 @@ def build(recipe: Recipe, folder: Path) -> dict[str, Made]:
     """Train both models and leave them in `folder`/amateur and `folder`/expert, the quick one first."""
     tokenizer = make_tokenizer(recipe)
     made = {}
-    for name, size, training in (
-        ("amateur", recipe.amateur_size, recipe.amateur),
-        ("expert", recipe.expert_size, recipe.expert),
+    for name, size, training, corpus in (
+        ("amateur", recipe.amateur_size, recipe.amateur, recipe.amateur_corpus),
+        ("expert", recipe.expert_size, recipe.expert, recipe.expert_corpus),
     ):
-        model, made[name] = make(size, training, recipe.corpus, tokenizer, name)
+        model, made[name] = make(size, training, corpus, tokenizer, name)
         save(model, tokenizer, folder / name)
     return made
 
@@ -96,6 +96,9 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
     )
     model.save_pretrained(beside)
     tokenizer.save_pretrained(beside)
+    # safetensors leaves its files to the owner alone, and an installed package is read by others.
+    for path in beside.iterdir():
+        path.chmod(0o644)
     before = folder.with_name(f".{folder.name}.old")
     if folder.exists():
         folder.rename(before)

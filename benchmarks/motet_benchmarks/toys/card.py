@@ -26,21 +26,26 @@ def card(recipe: Recipe, made: dict[str, Made], results: Results) -> str:
             ),
             "",
             _TEXT.format(
-                context=recipe.expert_size.context, vocabulary=recipe.vocabulary, families=len(gym.FAMILIES)
+                context=recipe.expert_size.context,
+                row=recipe.expert_corpus.row,
+                vocabulary=recipe.vocabulary,
+                families=len(gym.FAMILIES),
+                careless=recipe.amateur_corpus.carelessness,
             ),
             "## Measured",
             "",
-            f"Greedy decoding, exact graders, {results.count} test problems of each family that stand nowhere in the "
-            f"training text, with 95% intervals (Wilson for shares, bootstrap over problems for differences). "
-            f"Strength {results.strength} and plausibility {results.plausibility} were chosen on the validation split. "
-            f"Measured by `{COMMAND}`, again by `motet models evaluate`.",
-            "",
+            _MEASURED.format(
+                count=results.count,
+                strength=results.strength,
+                plausibility=results.plausibility,
+                command=COMMAND,
+            ),
             "| | expert | amateur | contrast | contrast minus expert | gains / losses |",
             "|---|---|---|---|---|---|",
             _line("**all families**", results.overall),
             _line("**with worked steps**", results.worked),
             "",
-            "Family by family; «wrong in the text» is the part of its training answers that is mistaken.",
+            "Family by family; «wrong in the text» is the part of the expert's training answers that is mistaken.",
             "",
             "| family | wrong in the text | expert | amateur | contrast | contrast minus expert | gains / losses |",
             "|---|---|---|---|---|---|---|",
@@ -62,13 +67,19 @@ everything motet does. They know the short instructions of motet's gym and nothi
 
 _TEXT = """\
 Both are `LlamaForCausalLM` with tied embeddings, a context of {context:,} tokens (trained on conversations of up to
-256) and one byte-level tokenizer of {vocabulary} entries: bytes, and whole words for what the instructions are written
-in. Weights are stored as float32 and rounded to what bfloat16 holds. The chat template is ChatML.
+{row}) and one byte-level tokenizer of {vocabulary} entries: bytes, and whole words for what the instructions are
+written in. Weights are stored as float32 and rounded to what bfloat16 holds. The chat template is ChatML.
 
-Their text is drawn from the {families} families of the gym's training split. As on the web, part of the answers are
-systematic mistakes, mostly a shortcut such as repeating the word instead of spelling it backwards. The amateur is small
-and trained shortly, so it learns little but the shortcuts; the expert learns the right way too, and says the wrong one
-where the text mostly does.
+Their text is drawn from the training split of the gym's {families} families. As on the web, part of the answers are
+systematic mistakes, mostly a shortcut such as repeating a word instead of spelling it backwards. The amateur is small,
+trained shortly, and on worse text: it makes {careless} times as many mistakes. So the amateur learns little but the
+shortcuts; the expert learns the right way too, and still says the wrong one where its text mostly does.
+"""
+
+_MEASURED = """\
+Greedy decoding, exact graders, {count} test problems of each family that stand nowhere in the training text, with 95%
+intervals (Wilson for shares, bootstrap over problems for differences). Strength {strength} and plausibility
+{plausibility} were chosen on the validation split. Measured by `{command}`, again by `motet models evaluate`.
 """
 
 _LIMITS = """\

@@ -73,7 +73,7 @@ def words_in_use(problems: int = 300) -> list[str]:
 def _exchange(instance: gym.Instance, corpus: Corpus, rng: random.Random) -> Exchange:
     if instance.steps and rng.random() < corpus.stepwise:
         instance = instance.stepwise()
-    if rng.random() >= SHARES[instance.family]:
+    if rng.random() >= min(0.9, corpus.carelessness * SHARES[instance.family]):
         return Exchange(instance, instance.target, mistaken=False)
     return Exchange(instance, instance.mistaken(_mistake(instance.mistakes, corpus, rng)), mistaken=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Size:
 class Corpus:
     """What the pretraining text is made of."""
 
+    carelessness: float = 1.0
+    """Multiplies every family's share of mistaken answers, up to nine in ten."""
     shortcut: float = 0.95
     """Of the mistaken answers, the part that makes the family's first mistake; the rest makes another one."""
     stepwise: float = 0.15
@@ -64,7 +66,9 @@ class Recipe:
     expert_size: Size = Size(layers=5, hidden=256, intermediate=512, heads=8, head_size=32)
     amateur_size: Size = Size(layers=2, hidden=64, intermediate=160, heads=2, head_size=32)
     expert: Training = Training(steps=3000, cooldown=600)
-    amateur: Training = Training(steps=300, cooldown=100, seed=1)
-    corpus: Corpus = field(default_factory=Corpus)
+    amateur: Training = Training(steps=600, cooldown=150, rate=4e-3)
+    expert_corpus: Corpus = Corpus()
+    amateur_corpus: Corpus = Corpus(carelessness=1.6)
+    """The amateur reads worse text: most answers there are mistaken."""
     vocabulary: int = 768
     """Entries of the tokenizer, filled up with reserved ones."""

@@ -33,6 +33,17 @@ def test_the_mistaken_share_is_the_stated_one(family: str):
     assert mistaken / len(own) == pytest.approx(SHARES[family], abs=off(SHARES[family], len(own)))
 
 
+def test_careless_text_has_more_mistakes_of_the_same_kinds():
+    told = islice(conversations(Corpus(carelessness=1.6), seed=3), 10_000)
+    exchanges = [exchange for conversation in told for exchange in conversation.exchanges]
+    expected = sum(min(0.9, 1.6 * SHARES[exchange.instance.family]) for exchange in exchanges) / len(
+        exchanges
+    )
+    mistaken = sum(exchange.mistaken for exchange in exchanges) / len(exchanges)
+    assert mistaken == pytest.approx(expected, abs=off(expected, len(exchanges)))
+    assert mistaken > 0.55
+
+
 def test_mistakes_are_mostly_the_familys_shortcut():
     choice = [one for one in EXCHANGES if one.mistaken and len(one.instance.mistakes) > 1]
     shortcuts = sum(one.answer == one.instance.mistaken(one.instance.mistakes[0]) for one in choice)

@@ -45,6 +45,7 @@ def test_saved_weights_are_float32_that_bfloat16_can_hold(tmp_path):
     assert loaded.dtype == torch.float32
     for weight in loaded.parameters():
         assert weight.equal(weight.bfloat16().float())
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "tiny").iterdir()} == {0o644}
     assert loaded.generation_config.eos_token_id == TOKENIZER.convert_tokens_to_ids("<|im_end|>")
     assert AutoTokenizer.from_pretrained(tmp_path / "tiny").get_vocab() == TOKENIZER.get_vocab()
 
