@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -61,6 +61,12 @@ def serving(
     minutes: Minutes = 8.0,
     strength: Strength = None,
     plausibility: Plausibility = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        typer.Option(
+            help="The precision of all that are compared; that of the expert's weights when left out."
+        ),
+    ] = None,
     serve_options: ServeOptions = "",
     seed: Seed = 0,
     out: Out = RESULTS,
@@ -79,6 +85,7 @@ def serving(
             rounds=rounds,
             minutes=minutes,
             contrast=_contrast(strength, plausibility),
+            dtype=dtype,
             seed=seed,
         )
         given = {PAIR: url_pair, EXPERT: url_expert, AMATEUR: url_amateur}
@@ -169,16 +176,17 @@ def everything(
     from motet_benchmarks.pair import PAIR, Pair
     from motet_benchmarks.progress import waiting
     from motet_benchmarks.results import check_folder
-    from motet_benchmarks.servers import servers, shared_machine
+    from motet_benchmarks.servers import servers, side_by_side
 
     async def run() -> None:
         pair = Pair()
         questions = quality.Questions(count=count, sweep=True, tuning=tuning, seed=seed)
         plan = speed.Plan(tokens=tokens, rounds=rounds, minutes=minutes, seed=seed)
         check_folder(out)
+        arguments = pair.arguments(side_by_side([], pair.precision()))
         async with AsyncExitStack() as stack:
             with waiting("starting three servers"):
-                urls = await stack.enter_async_context(servers(pair.arguments(shared_machine([]))))
+                urls = await stack.enter_async_context(servers(arguments))
             await quality.measure(questions, pair, out=out, url=urls[PAIR])
             await speed.measure(plan, pair, out=out, urls=urls)
 

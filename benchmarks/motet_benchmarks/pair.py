@@ -40,6 +40,17 @@ class Pair:
                 raise BenchmarkError("the bundled models are missing: rebuild them with `make models`")
         return str(LARGE), str(SMALL)
 
+    def precision(self) -> str:
+        """In what the expert's weights are kept, such as float32. Raises BenchmarkError if that can't be read."""
+        from transformers import AutoConfig
+
+        expert, _ = self.located()
+        try:
+            kept = AutoConfig.from_pretrained(expert).dtype
+        except (OSError, ValueError) as problem:
+            raise BenchmarkError(f"--model {expert}: {str(problem).strip().splitlines()[0]}") from None
+        return str(kept or "float32").removeprefix("torch.")
+
     def arguments(self, options: Sequence[str] = ()) -> dict[str, list[str]]:
         """What `motet serve` is told for each of the three servers. Raises BenchmarkError as `located` does."""
         expert, amateur = self.located()

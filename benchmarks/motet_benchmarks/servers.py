@@ -64,14 +64,20 @@ async def servers(
         yield {child.name: child.url for child in children}
 
 
-def shared_machine(options: Sequence[str]) -> list[str]:
-    """`options` for servers that run side by side: on a GPU each takes a part of the memory only.
+def side_by_side(options: Sequence[str], dtype: str | None) -> list[str]:
+    """`options` for servers that are compared: of one precision, and on a GPU each in a part of the memory only.
 
-    vLLM takes nearly all of it by default. What the options say themselves stays.
+    Raises BenchmarkError where the options name a precision of their own.
     """
-    told = any(option.split("=", 1)[0] == "--gpu-memory-utilization" for option in options)
+    told = {option.split("=", 1)[0] for option in options}
+    if "--dtype" in told:
+        raise BenchmarkError(
+            "--serve-options: say --dtype to the benchmark, which tells the servers and the loop"
+        )
+    # vLLM takes nearly all of a GPU's memory by default.
     gpu = Path("/proc/driver/nvidia/version").exists()
-    return [*options, *(["--gpu-memory-utilization", "0.25"] if gpu and not told else [])]
+    part = ["--gpu-memory-utilization", "0.25"] if gpu and "--gpu-memory-utilization" not in told else []
+    return [*options, *part, *(["--dtype", dtype] if dtype is not None else [])]
 
 
 def _start(name: str, words: Sequence[str], log: Path) -> Child:

@@ -26,15 +26,16 @@ class TransformersLoop:
     Raises BenchmarkError if a model can't be loaded or the two don't fit together.
     """
 
-    def __init__(self, expert: str, amateur: str, contrast: Contrast) -> None:
+    def __init__(self, expert: str, amateur: str, contrast: Contrast, dtype: str = "float32") -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         device = "cuda" if torch.cuda.is_available() else "cpu"
 
         def load(name: str) -> Any:
-            # "auto": the precision of the weights, which is the server's default too.
-            model = AutoModelForCausalLM.from_pretrained(name, dtype="auto", use_safetensors=True)
+            model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True)
             return model.to(device).eval()
 
         try:

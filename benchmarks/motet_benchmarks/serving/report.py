@@ -84,11 +84,11 @@ def page(
     parts = [
         "# Serving",
         f"`{where.command}` on {where.sentence()}.",
-        f"Servers: {named}. Greedy, {plan.tokens} tokens an answer; contrast of strength {plan.contrast.strength:g} "
-        f"and plausibility {plan.contrast.plausibility:g}. Every arm of a line was measured in every one of "
-        f"{measured.rounds} rounds on the same prompts, in alternating order, after a round to warm up; no two "
-        f"prompts share a beginning. A batch is sent at once and awaited; smaller ones are repeated up to "
-        f"{FEWEST_REQUESTS} requests. The cost ratio compares whole servers, each with one of the models.",
+        f"Servers: {named}, in {plan.dtype or 'their own precision'}. Greedy, {plan.tokens} tokens an answer; contrast "
+        f"of strength {plan.contrast.strength:g} and plausibility {plan.contrast.plausibility:g}. Every arm of a line "
+        f"was measured in every one of {measured.rounds} rounds on the same prompts, in alternating order, after a "
+        f"round to warm up; no two prompts share a beginning. A batch is sent at once and awaited; smaller ones are "
+        f"repeated up to {FEWEST_REQUESTS} requests. The cost ratio compares whole servers, each with one of the models.",
     ]
     if measured.compared:
         parts.append(

@@ -45,6 +45,11 @@ class Plan:
     minutes: float = 8.0
     """No round is begun after this long."""
     contrast: Contrast = field(default_factory=Contrast)
+    dtype: str | None = None
+    """Precision of every server that is started and of the loop; that of the expert's weights where there is none.
+
+    Left alone, vLLM serves float32 weights in bfloat16, and transformers doesn't: they couldn't be compared.
+    """
     seed: int = 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from motet_benchmarks.endpoint import Endpoint
@@ -11,7 +12,7 @@ from motet_benchmarks.machine import circumstances
 from motet_benchmarks.pair import SERVERS, Pair
 from motet_benchmarks.progress import Steps, waiting
 from motet_benchmarks.results import check_folder, show
-from motet_benchmarks.servers import servers, shared_machine
+from motet_benchmarks.servers import servers, side_by_side
 from motet_benchmarks.serving import report
 from motet_benchmarks.serving.loop import TransformersLoop
 from motet_benchmarks.serving.rounds import Plan, Rounds, steps_of
@@ -41,9 +42,11 @@ async def measure(
     check_folder(out)
     where = circumstances()
     missing = [name for name in SERVERS if name not in urls]
-    arguments = pair.arguments(shared_machine(options)) if missing else {}
+    if missing or with_loop:
+        plan = replace(plan, dtype=plan.dtype or pair.precision())
+    arguments = pair.arguments(side_by_side(options, plan.dtype)) if missing else {}
     # Before the servers: what can't be loaded is said at once.
-    loop = TransformersLoop(*pair.located(), plan.contrast) if with_loop else None
+    loop = TransformersLoop(*pair.located(), plan.contrast, plan.dtype) if with_loop and plan.dtype else None
     async with AsyncExitStack() as stack:
         with waiting(f"starting {len(missing)} servers" if missing else "connecting"):
             started = await stack.enter_async_context(servers({name: arguments[name] for name in missing}))

@@ -30,7 +30,15 @@ DEAD = "http://127.0.0.1:9"
         (["serving", "--batches", "8,many"], "--batches 8,many: must be whole numbers"),
         (["serving", "--batches", "0"], "--batches 0: must be whole numbers"),
         (["serving", "--serve-options", '"open'], "--serve-options: No closing quotation"),
-        (["serving", "--model", "nowhere/at/all", "--amateur", "nor/this/one"], "can't load its models"),
+        (["serving", "--model", "nowhere/at/all", "--amateur", "nor/this/one"], "--model nowhere/at/all: "),
+        (
+            ["serving", "--dtype", "float32", "--model", "no/one", "--amateur", "no/one"],
+            "can't load its models",
+        ),
+        (
+            ["serving", "--dtype", "float32", "--serve-options", "--dtype=auto"],
+            "--serve-options: say --dtype",
+        ),
         (
             ["serving", "--no-loop", "--url-pair", DEAD, "--url-expert", DEAD, "--url-amateur", DEAD],
             f"{DEAD} doesn't answer",
@@ -65,18 +73,7 @@ def test_a_server_that_cannot_start_is_quoted(tmp_path: Path):
 
 def test_contrast_against_a_running_endpoint(tmp_path: Path):
     with running(Fake(models=("first", "second"))) as fake:
-        words = [
-            "--url",
-            fake.url,
-            "--name",
-            "second",
-            "--families",
-            FAMILY,
-            "--count",
-            "2",
-            "--strength",
-            "0.7",
-        ]
+        words = f"--url {fake.url} --name second --families {FAMILY} --count 2 --strength 0.7".split()
         ran = CliRunner().invoke(app, ["contrast", *words, "--out", str(tmp_path)])
     assert ran.exit_code == 0, ran.output
     assert "all families" in ran.stdout

@@ -13,7 +13,7 @@ import pytest
 
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.pair import Pair
-from motet_benchmarks.servers import servers
+from motet_benchmarks.servers import servers, side_by_side
 
 #: Answers /health and, like an engine, has a process of its own; ends at SIGINT without ending that.
 ANSWERING = textwrap.dedent(
@@ -82,7 +82,7 @@ def test_a_signal_ends_the_servers_too(tmp_path: Path, number: signal.Signals, c
     program = textwrap.dedent(
         f"""
         import asyncio, sys
-        from motet_benchmarks.servers import servers
+        from motet_benchmarks.servers import servers, side_by_side
         async def main():
             async with servers({{"one": [{str(note)!r}]}}, command=[sys.executable, "-c", {ANSWERING!r}]):
                 print("ready", flush=True)
@@ -117,3 +117,10 @@ def test_what_the_three_servers_are_told():
     }
     with pytest.raises(BenchmarkError, match="give both"):
         Pair("large")
+
+
+def test_compared_servers_share_a_precision():
+    assert side_by_side(["--max-model-len", "64"], "float16")[-2:] == ["--dtype", "float16"]
+    assert "--dtype" not in side_by_side([], None)
+    with pytest.raises(BenchmarkError, match="say --dtype to the benchmark"):
+        side_by_side(["--dtype=float32"], "float16")
