@@ -84,11 +84,11 @@ def serve(command: ServeCommand) -> None:
 
     options = vllm_private.parse_options([model, *command.vllm], _defaults(command, model, port))
     options.model = options.model_tag
-    if amateur is not None:
-        _pair(options, model, amateur)
     if command.default_chat_template == "chatml" and not vllm_private.has_chat_template(options):
         options.chat_template = CHATML
         settings = settings.model_copy(update={"chatml": True})
+    if amateur is not None:
+        _pair(options, model, amateur)
     options.motet = settings
 
     name = (options.served_model_name or [model])[0]

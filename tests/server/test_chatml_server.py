@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-
-from .conftest import running_server, stop
+from tests.servers import running_server, stop
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
 

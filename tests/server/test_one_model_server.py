@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import openai
 import pytest
+from tests.servers import Server, environment, running_server, wait_for
 
-from .conftest import Models, Server, environment, running_server, wait_for
+from .conftest import Models
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 

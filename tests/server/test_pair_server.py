@@ -11,10 +11,11 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from tests.servers import Server, running_server, wait_for
 
 from motet_decoding.contrast import Contrast
 
-from .conftest import CONTEXT, Models, Server, running_server, token_id, wait_for
+from .conftest import CONTEXT, Models, token_id
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
