@@ -205,6 +205,7 @@ def _defaults(command: ServeCommand, model: str, port: int) -> dict[str, Any]:
     defaults: dict[str, Any] = {"host": command.host, "port": port}
     if command.model is None:
         defaults["served_model_name"] = [BUNDLED_NAME]
+        defaults["dtype"] = "float32"  # as they were trained; on a CPU vLLM would round them to bfloat16
     if not command.verbose:
         defaults |= {"uvicorn_log_level": "warning", "use_tqdm_on_load": False}
     if vllm_private.on_cpu():

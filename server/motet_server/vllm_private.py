@@ -61,6 +61,8 @@ def _complaint(message: str, known: Sequence[str]) -> str:
     if unknown == message:
         return message
     name = unknown.split()[0].split("=", 1)[0]
+    if not name.startswith("-"):
+        return f"{name}: not an option; if it is the model, it comes first: motet serve {name} ..."
     near = get_close_matches(name.replace("_", "-"), known, n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
     return f"{name}: neither motet nor vLLM has this option{meant} (motet serve --vllm-help lists vLLM's)"
