@@ -1,4 +1,4 @@
-"""`motet bench`: measure decoding and serving, over HTTP, on the bundled models or your own."""
+"""Measure decoding and serving, over HTTP, on the bundled models or your own."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Measure decoding and serving, over HTTP, on the bundled models or your own.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

@@ -99,7 +99,8 @@ def page(grids: Sequence[Grid], questions: Questions, measured: Measured, where:
         f"`{where.command}` on {where.sentence()}.",
         f"Model {measured.model}, greedy, against itself with contrast ({applied}), on the same {questions.count} test "
         f"problems of each family, graded exactly. {chosen} Accuracies have Wilson intervals, differences those of the "
-        "paired bootstrap. Of many families with no difference at all, one in twenty will show one.",
+        "paired bootstrap. The verdicts are not corrected for the number of families: where there is no difference at "
+        "all, about one in twenty would still show one.",
     ]
     for grid in grids:
         parts += [f"## {grid.title}", grid.markdown()]
@@ -129,10 +130,10 @@ def plot(found: Sequence[Line]) -> Figure:
             label=label,
         )
     axes.set_yticks(range(len(found)), [line.name for line in found])
-    axes.invert_yaxis()
+    axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlim(0, 1)
     axes.set_xlabel("right answers, with Wilson 95% intervals")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.05 - 0.5 / len(found)), ncols=2)
+    figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 

@@ -24,6 +24,9 @@ COST_AIM = 0.9
 TOGETHER_AIM = 1.3
 ARRIVING_AIM = 2.0
 
+#: From fewer, the bootstrap's interval is too narrow to judge by.
+FEWEST_ROUNDS = 6
+
 PLAIN = "plain on the pair / plain on the expert alone"
 CONTRAST = "contrast / plain on the pair"
 COST = "the models' cost: expert / (expert + amateur), in time, each alone"
@@ -40,6 +43,8 @@ class Line:
     name: str
     batch: int
     ratio: Interval
+    rounds: int
+    """How often it was measured."""
     aim: float | None = None
     """The least that is hoped for; None for what stands there to be compared with."""
 
@@ -49,6 +54,8 @@ class Line:
         if self.aim is None:
             return ""
         met = "met" if self.ratio.value >= self.aim else "missed"
+        if self.rounds < FEWEST_ROUNDS:
+            return f"{met}, in too few rounds to be sure"
         sure = self.ratio.low >= self.aim or self.ratio.high < self.aim
         return met if sure else f"{met}, within noise"
 
@@ -56,6 +63,7 @@ class Line:
 def lines(samples: Sequence[Sample]) -> list[Line]:
     """All ratios that `samples` allow, of speeds in tokens per second unless their name says otherwise."""
     found = []
+    rounds = len({sample.round for sample in samples})
     batches = list(dict.fromkeys(sample.batch for sample in samples if sample.workload == ALONE))
     for name, aim, figures in (
         (PLAIN, PLAIN_AIM, _plain),
@@ -64,7 +72,7 @@ def lines(samples: Sequence[Sample]) -> list[Line]:
         (CONTRAST_OF_COST, COST_AIM, _contrast_of_cost),
     ):
         for batch in batches:
-            found.append(Line(name, batch, figures(_Arms(samples, ALONE, batch)), aim))
+            found.append(Line(name, batch, figures(_Arms(samples, ALONE, batch)), rounds, aim))
     for name, aim, workload, measure in (
         (LOOP_TOGETHER, TOGETHER_AIM, TOGETHER, _speed),
         (LOOP_ARRIVING, ARRIVING_AIM, ARRIVING, _speed),
@@ -72,7 +80,8 @@ def lines(samples: Sequence[Sample]) -> list[Line]:
     ):
         for batch in dict.fromkeys(sample.batch for sample in samples if sample.workload == workload):
             arms = _Arms(samples, workload, batch)
-            found.append(Line(name, batch, ratio(arms(PAIR_CONTRAST, measure), arms(LOOP, measure)), aim))
+            figure = ratio(arms(PAIR_CONTRAST, measure), arms(LOOP, measure))
+            found.append(Line(name, batch, figure, rounds, aim))
     return found
 
 

@@ -25,7 +25,7 @@ STEM = "serving"
 def ratio_grid(found: Sequence[Line], rounds: int) -> Grid:
     """The ratios, their aims and whether these are met."""
     return Grid(
-        f"Serving: medians of {rounds} rounds side by side [95% interval]",
+        f"Serving: median of {rounds} rounds side by side [95% interval]",
         ("ratio", "batch", "measured", "aim", ""),
         tuple(
             (line.name, str(line.batch), str(line.ratio), f">= {line.aim}" if line.aim else "", line.verdict)
@@ -88,7 +88,7 @@ def page(
         f"of strength {plan.contrast.strength:g} and plausibility {plan.contrast.plausibility:g}. Every arm of a line "
         f"was measured in every one of {measured.rounds} rounds on the same prompts, in alternating order, after a "
         f"round to warm up; no two prompts share a beginning. A batch is sent at once and awaited; smaller ones are "
-        f"repeated up to {FEWEST_REQUESTS} requests. The cost ratio compares whole servers, each with one of the models.",
+        f"repeated up to {FEWEST_REQUESTS} requests. The cost ratio compares two servers, each of one model alone.",
     ]
     if measured.compared:
         parts.append(

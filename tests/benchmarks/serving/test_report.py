@@ -32,7 +32,7 @@ SECONDS = {PAIR_PLAIN: 1.0, PAIR_CONTRAST: 1.25, EXPERT_ALONE: 0.99, AMATEUR_ALO
 
 def samples() -> tuple[Sample, ...]:
     found = []
-    for number in (1, 2, 3):
+    for number in range(1, 7):
         slower = 1 + 0.1 * number  # the same for all arms of a round
         for batch in (1, 8):
             for arm, seconds in SECONDS.items():
@@ -44,10 +44,10 @@ def samples() -> tuple[Sample, ...]:
 
 
 def test_files_hold_what_was_measured(tmp_path: Path):
-    measured = Measured(samples(), rounds=3, agreeing=95, compared=96)
+    measured = Measured(samples(), rounds=6, agreeing=95, compared=96)
     models = {"pair": "toy", "expert": "large", "amateur": "small"}
     where = circumstances(["bench", "serving", "--tokens", "64"])
-    grids, paths = report.write(tmp_path / "new", Plan(rounds=3), models, measured, where)
+    grids, paths = report.write(tmp_path / "new", Plan(rounds=6), models, measured, where)
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(path.name for path in paths)
     assert [path.suffix for path in paths] == [".json", ".csv", ".md", ".png"]
 
@@ -80,7 +80,7 @@ def test_files_hold_what_was_measured(tmp_path: Path):
 def test_without_the_loop_the_page_keeps_silent_about_it(tmp_path: Path):
     alone = tuple(sample for sample in samples() if sample.workload == ALONE)
     _, paths = report.write(
-        tmp_path, Plan(), {"pair": "toy"}, Measured(alone, 3, 0, 0), circumstances(["bench", "serving"])
+        tmp_path, Plan(), {"pair": "toy"}, Measured(alone, 6, 0, 0), circumstances(["bench", "serving"])
     )
     assert "transformers loop" not in paths[2].read_text()
 
@@ -95,8 +95,10 @@ def test_without_the_loop_the_page_keeps_silent_about_it(tmp_path: Path):
     ],
 )
 def test_a_verdict_says_what_the_interval_allows(ratio: Interval, verdict: str):
-    assert Line("a ratio", 1, ratio, aim=0.97).verdict == verdict
-    assert Line("a ratio", 1, ratio).verdict == ""
+    assert Line("a ratio", 1, ratio, rounds=6, aim=0.97).verdict == verdict
+    assert Line("a ratio", 1, ratio, rounds=6).verdict == ""
+    few = Line("a ratio", 1, ratio, rounds=5, aim=0.97).verdict
+    assert few == f"{verdict.split(',')[0]}, in too few rounds to be sure"
 
 
 def test_a_missing_arm_is_noticed():

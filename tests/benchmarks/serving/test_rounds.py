@@ -40,7 +40,7 @@ async def test_ratios_of_known_speeds_come_out_right():
         assert _near(found[ratios.CONTRAST, batch].ratio.value, PLAIN / CONTRAST)
         assert _near(found[ratios.COST, batch].ratio.value, EXPERT / (EXPERT + AMATEUR))
         assert _near(found[ratios.CONTRAST_OF_COST, batch].ratio.value, 1.0)
-        assert found[ratios.PLAIN, batch].verdict == "missed"
+        assert found[ratios.PLAIN, batch].verdict.startswith("missed")
     assert {(arm, batch) for _, arm, batch, _ in speeds(measured.samples)} >= {
         (PAIR_CONTRAST, 4),
         (PAIR_CONTRAST, 8),
