@@ -11,7 +11,8 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-CONTEXT = 4096
+#: Long enough that a request can be left long before its end.
+CONTEXT = 16_384
 
 
 def make_model(folder: Path, *, seed: int, hidden: int, layers: int, chat_template: str | None) -> Path:

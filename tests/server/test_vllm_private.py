@@ -57,7 +57,10 @@ def test_options_are_read_by_vllm_over_our_defaults(tmp_path):
         (["--gpu-memory-utilisation", "0.5"], "--gpu-memory-utilization"),
         (["--max-model-len", "many"], "max-model-len"),
         (["--enable-auto-tool-choice"], "--tool-call-parser"),
-        (["--max-model-len", "64", "late-model"], "late-model: not an option; if it is the model, it comes first"),
+        (
+            ["--max-model-len", "64", "late-model"],
+            "late-model: not an option; if it is the model, it comes first",
+        ),
     ],
 )
 def test_vllms_complaint_about_an_option_is_passed_on(arguments, told):
