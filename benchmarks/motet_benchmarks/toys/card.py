@@ -8,8 +8,6 @@ from motet_benchmarks.toys.evaluate import Difference, Line, Results, Share
 from motet_benchmarks.toys.settings import Recipe, Size
 from motet_benchmarks.toys.shares import SHARES
 
-COMMAND = "make models"
-
 
 def card(recipe: Recipe, made: dict[str, Made], results: Results) -> str:
     """The card in Markdown."""
@@ -38,7 +36,6 @@ def card(recipe: Recipe, made: dict[str, Made], results: Results) -> str:
                 count=results.count,
                 strength=results.strength,
                 plausibility=results.plausibility,
-                command=COMMAND,
             ),
             "| | expert | amateur | contrast | contrast minus expert | gains / losses |",
             "|---|---|---|---|---|---|",
@@ -79,7 +76,7 @@ shortcuts; the expert learns the right way too, and still says the wrong one whe
 _MEASURED = """\
 Greedy decoding, exact graders, {count} test problems of each family that stand nowhere in the training text, with 95%
 intervals (Wilson for shares, bootstrap over problems for differences). Strength {strength} and plausibility
-{plausibility} were chosen on the validation split. Measured by `{command}`, again by `motet models evaluate`.
+{plausibility} were chosen on the validation split. Measured by `motet models evaluate`, with which `make models` ends.
 """
 
 _LIMITS = """\
