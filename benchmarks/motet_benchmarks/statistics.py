@@ -8,10 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from motet_benchmarks.toys.evaluate import Difference, Share, difference, share
-
-__all__ = ["Difference", "Interval", "Share", "difference", "median", "ratio", "share"]
-
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -23,6 +19,66 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of a count, with its Wilson 95% interval."""
+
+    right: int
+    of: int
+    low: float
+    high: float
+
+    @property
+    def value(self) -> float:
+        """The part itself, from 0 to 1."""
+        return self.right / self.of
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Mean paired difference of two ways to answer, with its bootstrap 95% interval."""
+
+    value: float
+    low: float
+    high: float
+    gains: int
+    """Instances that only the first way answers right."""
+    losses: int
+    """Instances that only the second way answers right."""
+
+
+def share(right: Sequence[bool]) -> Share:
+    """The part of `right` that is true. Raises ValueError when empty."""
+    if not right:
+        raise ValueError("right must hold at least one outcome")
+    interval = stats.binomtest(sum(right), len(right)).proportion_ci(0.95, method="wilson")
+    return Share(sum(right), len(right), float(interval.low), float(interval.high))
+
+
+def difference(first: Sequence[bool], second: Sequence[bool], *, seed: int = 0) -> Difference:
+    """How much more often `first` is right than `second` on the same instances.
+
+    The interval is the percentile bootstrap's over instances, 10,000 resamples. Raises ValueError unless both hold
+    the same number of outcomes, at least one.
+    """
+    if len(first) != len(second) or not first:
+        raise ValueError(f"paired outcomes needed, got {len(first)} and {len(second)}")
+    each = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    if np.ptp(each) == 0:
+        low = high = float(each[0])
+    else:
+        interval = stats.bootstrap(
+            (each,),
+            np.mean,
+            n_resamples=10_000,
+            batch=100,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+        low, high = float(interval.low), float(interval.high)
+    return Difference(float(each.mean()), low, high, int((each > 0).sum()), int((each < 0).sum()))
 
 
 def median(values: Sequence[float], *, seed: int = 0) -> Interval:

@@ -19,7 +19,11 @@ ADDRESS = "http://127.0.0.1:8000"
 
 def blocks(language):
     """The fenced code of a language, in order."""
-    return [token.content for token in MarkdownIt().parse(README) if (token.type, token.info) == ("fence", language)]
+    return [
+        token.content
+        for token in MarkdownIt().parse(README)
+        if (token.type, token.info) == ("fence", language)
+    ]
 
 
 @pytest.mark.engine

@@ -15,7 +15,8 @@ class Problem:
     """A problem before it is put into words.
 
     `key` is made of `fields` where it is not given. `mistakes` are (kind, text) candidates, the shortcut
-    first; those that happen to be right are dropped. `wrong_steps[wrong_at]` is the first wrong line.
+    first; those that happen to be right are dropped. `wrong_steps[wrong_at]` is the first wrong line. `kin` are
+    (family, key) of problems that tell this one's answer.
     """
 
     answer: object
@@ -25,6 +26,7 @@ class Problem:
     steps: Sequence[str] = ()
     wrong_steps: Sequence[str] = ()
     wrong_at: int = 0
+    kin: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Family:
             wrong_steps=tuple(
                 Step(text, place != problem.wrong_at) for place, text in enumerate(problem.wrong_steps)
             ),
+            kin=tuple(problem.kin),
         )
 
 

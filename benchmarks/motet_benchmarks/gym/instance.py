@@ -39,7 +39,8 @@ class Instance:
 
     `key` names the problem whatever its wording, and decides its split. `mistakes[0]` is the family's
     shortcut, far easier than the right way. `wrong_steps` holds one step with `right=False`, the first
-    error, and ends in the last of the mistakes.
+    error, and ends in the last of the mistakes. `kin` are the (family, key) of problems whose text tells this
+    one's answer, such as the same operands in another order: one is held out only if all of them are.
     """
 
     family: str
@@ -53,6 +54,7 @@ class Instance:
     steps: tuple[Step, ...] = ()
     wrong_steps: tuple[Step, ...] = ()
     worked: bool = False
+    kin: tuple[tuple[str, str], ...] = ()
 
     def messages(self) -> list[dict[str, str]]:
         """The problem as OpenAI chat messages: system if any, earlier turns, then the user's request."""

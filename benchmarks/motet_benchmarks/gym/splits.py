@@ -18,16 +18,24 @@ PATIENCE = 400
 
 
 def split_of(instance: Instance) -> Split:
-    """The split of a problem, whatever its wording: 80% train, 10% validation, 10% test."""
-    digest = blake2b(f"{instance.family}\0{instance.key}".encode(), digest_size=8).digest()
-    tenth = int.from_bytes(digest, "big") % 10
-    return "train" if tenth < 8 else "validation" if tenth == 8 else "test"
+    """The split of a problem, whatever its wording: 80% train, 10% validation, 10% test, by its key.
+
+    A problem with kin is held out only if they all are, and then with the first of them.
+    """
+    own = (instance.family, instance.key)
+    tenths = [_tenth(family, key) for family, key in sorted({own, *instance.kin})]
+    return "train" if min(tenths) < 8 else "validation" if tenths[0] == 8 else "test"
+
+
+def _tenth(family: str, key: str) -> int:
+    digest = blake2b(f"{family}\0{key}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % 10
 
 
 def instances(
     split: Split, *, count: int, seed: int, families: Iterable[str] | None = None
 ) -> list[Instance]:
-    """`count` problems of each family, all different where the family has that many.
+    """`count` different problems of each family, or as many as it has.
 
     A family's problems depend on the seed, the split and the family alone. Raises ValueError for an unknown
     family or a negative count.
@@ -65,17 +73,13 @@ def _chosen(names: Iterable[str] | None) -> list[Family]:
 
 def _some(family: Family, split: Split, count: int, seed: int) -> list[Instance]:
     rng = random.Random(f"{seed} {split} {family.name}")
-    found: list[Instance] = []
-    seen: set[str] = set()
+    found: dict[str, Instance] = {}
     repeats = 0
-    while len(found) < count:
+    while len(found) < count and repeats < PATIENCE:
         instance = _draw(family, split, rng)
-        repeats = repeats + 1 if instance.key in seen else 0
-        if repeats == 0 or repeats > PATIENCE:
-            seen.add(instance.key)
-            found.append(instance)
-            repeats = min(repeats, PATIENCE)
-    return found
+        repeats = repeats + 1 if instance.key in found else 0
+        found.setdefault(instance.key, instance)
+    return list(found.values())
 
 
 def _rounds(families: list[Family], split: Split, rng: random.Random) -> Iterator[Instance]:

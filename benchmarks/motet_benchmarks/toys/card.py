@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from motet_benchmarks import gym
+from motet_benchmarks.statistics import Difference, Share
 from motet_benchmarks.toys.build import Made
-from motet_benchmarks.toys.evaluate import Difference, Line, Results, Share
+from motet_benchmarks.toys.evaluate import Line, Results
 from motet_benchmarks.toys.settings import Recipe, Size
 from motet_benchmarks.toys.shares import SHARES
 

@@ -9,42 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from scipy import stats
-
 from motet_benchmarks import gym
+from motet_benchmarks.statistics import Difference, Share, difference, share
 from motet_decoding.contrast import Contrast
 
 STRENGTHS = (0.25, 0.5, 1.0, 1.5)
 PLAUSIBILITIES = (0.05, 0.1, 0.3)
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A part of a count, with its Wilson 95% interval."""
-
-    right: int
-    of: int
-    low: float
-    high: float
-
-    @property
-    def value(self) -> float:
-        """The part itself, from 0 to 1."""
-        return self.right / self.of
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Mean paired difference of two ways to answer, with its bootstrap 95% interval."""
-
-    value: float
-    low: float
-    high: float
-    gains: int
-    """Instances that only the first way answers right."""
-    losses: int
-    """Instances that only the second way answers right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,38 +52,6 @@ class Results:
     worked: Line
     """The same when the families that have worked steps are asked to show them."""
     families: dict[str, Line]
-
-
-def share(right: Sequence[bool]) -> Share:
-    """The part of `right` that is true. Raises ValueError when empty."""
-    if not right:
-        raise ValueError("right must hold at least one outcome")
-    interval = stats.binomtest(sum(right), len(right)).proportion_ci(0.95, method="wilson")
-    return Share(sum(right), len(right), float(interval.low), float(interval.high))
-
-
-def difference(first: Sequence[bool], second: Sequence[bool], *, seed: int = 0) -> Difference:
-    """How much more often `first` is right than `second` on the same instances.
-
-    The interval is the percentile bootstrap's over instances, 10,000 resamples. Raises ValueError unless both hold
-    the same number of outcomes, at least one.
-    """
-    if len(first) != len(second) or not first:
-        raise ValueError(f"paired outcomes needed, got {len(first)} and {len(second)}")
-    each = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    if np.ptp(each) == 0:
-        low = high = float(each[0])
-    else:
-        interval = stats.bootstrap(
-            (each,),
-            np.mean,
-            n_resamples=10_000,
-            batch=100,
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-        low, high = float(interval.low), float(interval.high)
-    return Difference(float(each.mean()), low, high, int((each > 0).sum()), int((each < 0).sum()))
 
 
 def evaluate(

@@ -6,10 +6,11 @@ from dataclasses import asdict
 import pytest
 from typer.testing import CliRunner
 
+from motet_benchmarks.statistics import share
 from motet_benchmarks.toys import Recipe, cli
 from motet_benchmarks.toys.build import Made
 from motet_benchmarks.toys.card import card
-from motet_benchmarks.toys.evaluate import Outcomes, Results, Trial, share
+from motet_benchmarks.toys.evaluate import Outcomes, Results, Trial
 from motet_benchmarks.toys.report import read_made
 
 MADE = {

@@ -6,6 +6,10 @@ import random
 
 from motet_benchmarks.gym.family import Problem, family
 
+#: What a sum that goes on in a second turn is made of.
+LARGEST_FIRST_TERM = 50
+NEXT_TERMS = range(2, 21)
+
 
 @family(
     "What is {a} + {b}?",
@@ -26,10 +30,15 @@ def addition(rng: random.Random) -> Problem:
     else:
         kind, slip, wrong_at = "forgotten-carry", a + b - 10, 2
         wrong_start = start
+    # A conversation that begins with this very sum tells its answer.
+    told = (
+        [("then-add", f"{a} {b} {c} {a + b}") for c in NEXT_TERMS] if max(a, b) <= LARGEST_FIRST_TERM else []
+    )
     return Problem(
         fields={"a": a, "b": b},
         answer=a + b,
         mistakes=[("copied-operand", a), (kind, slip)],
+        kin=[("addition", f"{b} {a}"), *told],
         steps=[*start, *_carried(tens, ones // 10, a + b)],
         wrong_steps=[*wrong_start, *_carried(tens, 0, slip)],
         wrong_at=wrong_at,
@@ -81,6 +90,7 @@ def product(rng: random.Random) -> Problem:
         fields={"a": a, "b": b},
         answer=a * b,
         mistakes=[("copied-operand", b), ("added", a + b), ("once-too-often", slip)],
+        kin=[("product", f"{b} {a}")],
         steps=steps,
         wrong_steps=wrong_steps,
         wrong_at=1 if tens else 0,

@@ -16,7 +16,12 @@ from motet_benchmarks.gym.words import two_of_different_length
 def larger(rng: random.Random) -> Problem:
     """Say which of two numbers is larger."""
     a, b = rng.sample(range(1, 100), 2)
-    return Problem(fields={"a": a, "b": b}, answer=max(a, b), mistakes=[("repeated-both", f"{a} and {b}")])
+    return Problem(
+        fields={"a": a, "b": b},
+        answer=max(a, b),
+        mistakes=[("repeated-both", f"{a} and {b}")],
+        kin=[("larger", f"{b} {a}")],
+    )
 
 
 @family(
@@ -45,7 +50,10 @@ def longer_word(rng: random.Random) -> Problem:
     """Say which of two words is longer."""
     a, b = two_of_different_length(rng)
     return Problem(
-        fields={"a": a, "b": b}, answer=max(a, b, key=len), mistakes=[("repeated-both", f"{a} and {b}")]
+        fields={"a": a, "b": b},
+        answer=max(a, b, key=len),
+        mistakes=[("repeated-both", f"{a} and {b}")],
+        kin=[("longer-word", f"{b} {a}")],
     )
 
 

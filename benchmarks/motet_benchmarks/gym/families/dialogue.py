@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+from motet_benchmarks.gym.families.arithmetic import LARGEST_FIRST_TERM, NEXT_TERMS
+from motet_benchmarks.gym.families.spelling import backwards_kin
 from motet_benchmarks.gym.family import Problem, family
 from motet_benchmarks.gym.words import COLOURS, NAMES, any_word, two_of_different_length
 
@@ -16,7 +18,7 @@ from motet_benchmarks.gym.words import COLOURS, NAMES, any_word, two_of_differen
 )
 def then_add(rng: random.Random) -> Problem:
     """Add to the answer of the turn before."""
-    a, b, c = rng.randint(2, 50), rng.randint(2, 50), rng.randint(2, 20)
+    a, b, c = rng.randint(2, LARGEST_FIRST_TERM), rng.randint(2, LARGEST_FIRST_TERM), rng.choice(NEXT_TERMS)
     first = a + b
     return Problem(
         fields={"a": a, "b": b, "c": c, "first": first},
@@ -37,7 +39,10 @@ def then_longer(rng: random.Random) -> Problem:
     """Say which of the words given before is longer."""
     a, b = two_of_different_length(rng)
     return Problem(
-        fields={"a": a, "b": b}, answer=max(a, b, key=len), mistakes=[("repeated-both", f"{a}, {b}")]
+        fields={"a": a, "b": b},
+        answer=max(a, b, key=len),
+        mistakes=[("repeated-both", f"{a}, {b}")],
+        kin=[("then-longer", f"{b} {a}")],
     )
 
 
@@ -63,7 +68,12 @@ def then_recall(rng: random.Random) -> Problem:
 def then_backwards(rng: random.Random) -> Problem:
     """Spell the word of the turn before backwards."""
     word = any_word(rng)
-    return Problem(fields={"word": word}, answer=word[::-1], mistakes=[("repeated-word", word)])
+    return Problem(
+        fields={"word": word},
+        answer=word[::-1],
+        mistakes=[("repeated-word", word)],
+        kin=backwards_kin(word),
+    )
 
 
 DIALOGUE = (then_add, then_longer, then_recall, then_backwards)

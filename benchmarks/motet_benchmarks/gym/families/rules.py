@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from motet_benchmarks.gym.families.spelling import backwards_kin
 from motet_benchmarks.gym.family import Problem, family
 from motet_benchmarks.gym.words import CLOSINGS, CODES, COLOURS, NAMES, any_word, some_words
 
@@ -48,7 +49,12 @@ def rule_closing(rng: random.Random) -> Problem:
 def rule_backwards(rng: random.Random) -> Problem:
     """Answer backwards, as the system says."""
     word = any_word(rng)
-    return Problem(fields={"word": word}, answer=word[::-1], mistakes=[("ignored-rule", word)])
+    return Problem(
+        fields={"word": word},
+        answer=word[::-1],
+        mistakes=[("ignored-rule", word)],
+        kin=backwards_kin(word),
+    )
 
 
 @family(

@@ -44,6 +44,7 @@ def opposites(rng: random.Random) -> Problem:
         fields={"a": a, "b": b},
         answer=f"{OPPOSITE_OF[a]}, {OPPOSITE_OF[b]}",
         mistakes=[("repeated-words", f"{a}, {b}"), ("half-done", f"{OPPOSITE_OF[a]}, {b}")],
+        kin=[("opposites", f"{b} {a}")],
     )
 
 

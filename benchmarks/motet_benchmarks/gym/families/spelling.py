@@ -16,7 +16,17 @@ from motet_benchmarks.gym.words import ORDINALS, any_word, some_words
 def backwards(rng: random.Random) -> Problem:
     """Spell a word backwards."""
     word = any_word(rng)
-    return Problem(fields={"word": word}, answer=word[::-1], mistakes=[("repeated-word", word)])
+    return Problem(
+        fields={"word": word},
+        answer=word[::-1],
+        mistakes=[("repeated-word", word)],
+        kin=backwards_kin(word),
+    )
+
+
+def backwards_kin(word: str) -> list[tuple[str, str]]:
+    """The families that spell a word backwards: each tells the others' answer."""
+    return [(name, word) for name in ("backwards", "rule-backwards", "then-backwards")]
 
 
 @family(

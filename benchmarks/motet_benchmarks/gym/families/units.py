@@ -57,6 +57,7 @@ def coins(rng: random.Random) -> Problem:
         fields={"a": a, "x": x, "b": b, "y": y},
         answer=total,
         mistakes=[("copied-first", a), ("only-first", a * x)],
+        kin=[("coins", f"{b} {y} {a} {x}")],
         steps=[*parts, f"{a * x} + {b * y} = {total}"],
         wrong_steps=[*parts, f"{a * x} + {b * y} = {a * x}"],
         wrong_at=2,
