@@ -75,7 +75,7 @@ shortcuts; the expert learns the right way too, and still says the wrong one whe
 """
 
 _MEASURED = """\
-Greedy decoding, exact graders, {count} test problems of each family that stand nowhere in the training text, with 95%
+Greedy decoding, exact graders, up to {count} different held-out problems of each family, with 95%
 intervals (Wilson for shares, bootstrap over problems for differences). Strength {strength} and plausibility
 {plausibility} were chosen on the validation split. Measured by `motet models evaluate`, with which `make models` ends.
 """
