@@ -109,3 +109,14 @@ def test_a_mixture_of_experts_amateur_is_refused_under_data_parallel(expert, tmp
     assert pair_options(expert, str(tmp_path), {"data_parallel_size": 1})
     with pytest.raises(LaunchError, match=r"data_parallel_size: .* mixture-of-experts"):
         pair_options(expert, str(tmp_path), {"data_parallel_size": 2})
+
+
+def test_the_command_lines_own_compilation_settings_become_piecewise(expert, amateur):
+    from vllm.config import CompilationConfig, CUDAGraphMode
+
+    chosen = pair_options(expert, amateur, {"compilation_config": CompilationConfig()})["compilation_config"]
+    assert chosen.cudagraph_mode is CUDAGraphMode.PIECEWISE
+    with pytest.raises(LaunchError, match="cudagraph_mode: FULL_AND_PIECEWISE can't be used"):
+        pair_options(
+            expert, amateur, {"compilation_config": CompilationConfig(cudagraph_mode="FULL_AND_PIECEWISE")}
+        )

@@ -15,6 +15,7 @@ PROCESSOR = "motet_decoding.engine.processor:ContrastProcessor"
 
 #: vLLM options under which a second model can't be honoured, and why.
 _REFUSED = {
+    "kv_transfer_config": "transferred caches hold nothing of the amateur's",
     "speculative_config": "speculative decoding drafts for one model only",
     "enable_prompt_embeds": "the amateur can't read the expert's prompt embeddings",
 }
@@ -127,12 +128,17 @@ def _compilation(asked: Any) -> Any:
     """Piecewise CUDA graphs: a full graph would freeze whether the amateur runs."""
     if asked is None:
         return {"cudagraph_mode": "PIECEWISE"}
-    if isinstance(asked, dict):
-        mode = str(asked.get("cudagraph_mode", "PIECEWISE")).upper()
-        if mode not in {"PIECEWISE", "NONE"}:
-            raise LaunchError(
-                f"compilation_config.cudagraph_mode: {mode} can't be used with an amateur, which runs only in the "
-                "steps that ask for it; use PIECEWISE or NONE"
-            )
-        return {**asked, "cudagraph_mode": mode}
+    own = isinstance(asked, dict)
+    mode = asked.get("cudagraph_mode") if own else asked.cudagraph_mode
+    name = "PIECEWISE" if mode is None else str(getattr(mode, "name", mode)).upper()
+    if name not in {"PIECEWISE", "NONE"}:
+        raise LaunchError(
+            f"compilation_config.cudagraph_mode: {name} can't be used with an amateur, which runs only in the "
+            "steps that ask for it; use PIECEWISE or NONE"
+        )
+    if own:
+        return {**asked, "cudagraph_mode": name}
+    if mode is None:
+        # vLLM's command line hands over its own class, and would choose full graphs later.
+        asked.cudagraph_mode = type(asked)(cudagraph_mode=name).cudagraph_mode
     return asked

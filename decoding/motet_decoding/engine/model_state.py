@@ -20,3 +20,9 @@ class PairedModelState(DefaultModelState):
             processor.expect_slots(input_batch.idx_mapping_np.tolist())
         inputs: dict[str, Any] = super().prepare_inputs(input_batch, req_states)
         return inputs
+
+    def prepare_dummy_inputs(self, num_reqs: int, num_tokens: int) -> dict[str, Any]:
+        """Called before graphs are captured, which must be captured with both voices."""
+        stage_of(self.vllm_config).asking = True
+        inputs: dict[str, Any] = super().prepare_dummy_inputs(num_reqs, num_tokens)
+        return inputs
