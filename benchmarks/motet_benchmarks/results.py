@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 #: Where a checkout keeps them.
-FOLDER = Path("benchmarks/results")
 
 
 @dataclass(frozen=True, slots=True)

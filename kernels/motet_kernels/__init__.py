@@ -1,1 +1,1 @@
-"""Maths on logits: Triton kernels, the plain-torch twin of each, and one public function a job."""
+"""Maths on logits, in plain torch; Triton kernels are to stand beside it."""

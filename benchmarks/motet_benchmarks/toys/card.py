@@ -71,7 +71,8 @@ written in. Weights are stored as float32 and rounded to what bfloat16 holds. Th
 Their text is drawn from the training split of the gym's {families} families. As on the web, part of the answers are
 systematic mistakes, mostly a shortcut such as repeating a word instead of spelling it backwards. The amateur is small,
 trained shortly, and on worse text: it makes {careless} times as many mistakes. So the amateur learns little but the
-shortcuts; the expert learns the right way too, and still says the wrong one where its text mostly does.
+shortcuts; in most families the expert learns the right way too, and still says the wrong one where its text mostly
+does. Where it does no better than the amateur below, it has not learned the family.
 """
 
 _MEASURED = """\
