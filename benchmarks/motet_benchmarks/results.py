@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
 
-#: Where a checkout keeps them.
-
 
 @dataclass(frozen=True, slots=True)
 class Grid:
