@@ -200,6 +200,7 @@ def set_log_level() -> None:
 
 
 def _defaults(command: ServeCommand, model: str, port: int) -> dict[str, Any]:
+    from motet_decoding.engine.launch import CPU_WORKER
     from motet_server import vllm_private
 
     defaults: dict[str, Any] = {"host": command.host, "port": port}
@@ -210,6 +211,7 @@ def _defaults(command: ServeCommand, model: str, port: int) -> dict[str, Any]:
         defaults |= {"uvicorn_log_level": "warning", "use_tqdm_on_load": False}
     if vllm_private.on_cpu():
         defaults["enforce_eager"] = True  # nothing is gained there by a minute of compiling
+        defaults["worker_cls"] = CPU_WORKER
     return defaults
 
 

@@ -62,7 +62,7 @@ def start_pair(expert: Path, amateur: Path, **options: Any):
     from transformers import AutoModelForCausalLM
     from vllm import LLM
 
-    from motet_decoding.engine.launch import pair_options
+    from motet_decoding.engine.launch import CPU_WORKER, pair_options
 
     llm = LLM(
         model=str(expert),
@@ -71,6 +71,7 @@ def start_pair(expert: Path, amateur: Path, **options: Any):
             "enforce_eager": True,
             "max_num_batched_tokens": 64,
             "max_num_seqs": 32,
+            "worker_cls": CPU_WORKER,
             "worker_extension_cls": "motet_decoding.testing.StepCounter",
             **pair_options(str(expert), str(amateur), options),
             **options,

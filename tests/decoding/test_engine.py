@@ -209,3 +209,14 @@ def test_logprobs_are_the_experts_own(pair):
 def test_answers_of_one_request_differ(pair):
     outputs = pair.run([pair.request(PROMPT, Contrast(), n=4, temperature=1.5, seed=1)])[0].outputs
     assert len({tuple(output.token_ids) for output in outputs}) > 1
+
+
+def test_a_seed_outlives_a_prompt_read_in_pieces(pair):
+    """The same draws whether the prompt was read at once or in several steps, beside others or alone."""
+    rng = random.Random(11)
+    prompts = [[rng.randrange(256) for _ in range(length)] for length in (20, 150, 40, 200)]
+    sampling = {"temperature": 1.0, "seed": 5, "max_tokens": 8}
+    for contrast in (None, Contrast()):
+        alone = [pair.tokens([pair.request(prompt, contrast, **sampling)])[0] for prompt in prompts]
+        together = pair.tokens([pair.request(prompt, contrast, **sampling) for prompt in prompts])
+        assert together == alone

@@ -13,6 +13,9 @@ from motet_decoding.errors import LaunchError
 
 PROCESSOR = "motet_decoding.engine.processor:ContrastProcessor"
 
+#: vLLM's ``worker_cls`` for any engine on a CPU, with an amateur or without.
+CPU_WORKER = "motet_decoding.engine.cpu_worker.CPUWorker"
+
 #: vLLM options under which a second model can't be honoured, and why.
 _REFUSED = {
     "kv_transfer_config": "transferred caches hold nothing of the amateur's",

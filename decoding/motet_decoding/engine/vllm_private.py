@@ -5,8 +5,8 @@ Seen with vLLM 0.32.0. ``tests/decoding/test_vllm_private.py`` fails when one of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -92,3 +92,15 @@ def in_dummy_run() -> bool:
     from vllm.forward_context import get_forward_context
 
     return get_forward_context().attn_metadata is None
+
+
+@contextmanager
+def unfinished_prompts_undrawn(runner: Any) -> Iterator[None]:
+    """Sets aside the seeded generators of the V1 runner's rows whose draw of this step will be thrown away."""
+    batch = runner.input_batch
+    thrown_away = runner.discard_request_mask.np[: batch.num_reqs].nonzero()[0].tolist()
+    aside = {row: batch.generators.pop(row) for row in thrown_away if row in batch.generators}
+    try:
+        yield
+    finally:
+        batch.generators.update(aside)
