@@ -37,7 +37,9 @@ Rounds = Annotated[
     int,
     typer.Option(min=1, help="How often every arm is measured. Fewer than six give too narrow intervals."),
 ]
-Minutes = Annotated[float, typer.Option(min=0, help="No round is begun after this long.")]
+Minutes = Annotated[
+    float, typer.Option(min=0, help="No round is begun that might end after this long, but for the first.")
+]
 Strength = Annotated[float | None, typer.Option(min=0, help="Contrast's strength.")]
 Plausibility = Annotated[float | None, typer.Option(min=0, max=1, help="Contrast's plausibility.")]
 Count = Annotated[int, typer.Option(min=1, help="Test problems of each family.")]
@@ -53,13 +55,17 @@ def serving(
     amateur: Amateur = None,
     url_pair: Annotated[str | None, typer.Option(help="A running server with both models.")] = None,
     url_expert: Annotated[str | None, typer.Option(help="A running server with the expert alone.")] = None,
-    url_amateur: Annotated[str | None, typer.Option(help="A running server with the amateur alone.")] = None,
     batches: Annotated[str, typer.Option(help="Requests at once, with commas between.")] = "1,8,32,64",
-    loop: Annotated[bool, typer.Option(help="Also measure the transformers loop, in this process.")] = True,
+    loop: Annotated[
+        bool,
+        typer.Option(
+            help="Also measure, in this process, the transformers loop and the models by themselves."
+        ),
+    ] = True,
     loop_batch: Annotated[int, typer.Option(min=1, help="The batch to measure it at.")] = 32,
     tokens: Tokens = 64,
     rounds: Rounds = 9,
-    minutes: Minutes = 8.0,
+    minutes: Minutes = 6.0,
     strength: Strength = None,
     plausibility: Plausibility = None,
     dtype: Annotated[
@@ -76,7 +82,7 @@ def serving(
     import asyncio
 
     from motet_benchmarks import serving as benchmark
-    from motet_benchmarks.pair import AMATEUR, EXPERT, PAIR, Pair
+    from motet_benchmarks.pair import EXPERT, PAIR, Pair
 
     with _complaints():
         plan = benchmark.Plan(
@@ -89,7 +95,7 @@ def serving(
             dtype=dtype,
             seed=seed,
         )
-        given = {PAIR: url_pair, EXPERT: url_expert, AMATEUR: url_amateur}
+        given = {PAIR: url_pair, EXPERT: url_expert}
         urls = {name: url for name, url in given.items() if url is not None}
         asyncio.run(
             benchmark.measure(
@@ -163,9 +169,7 @@ def everything(
     tuning: Tuning = 6,
     tokens: Tokens = 64,
     rounds: Rounds = 9,
-    minutes: Annotated[
-        float, typer.Option(min=0, help="For serving: no round is begun after this long.")
-    ] = 5.0,
+    minutes: Minutes = 4.0,
     seed: Seed = 0,
     out: Out = RESULTS,
 ) -> None:
@@ -186,7 +190,7 @@ def everything(
         check_folder(out)
         arguments = pair.arguments(side_by_side([], pair.precision()))
         async with AsyncExitStack() as stack:
-            with waiting("starting three servers"):
+            with waiting("starting two servers"):
                 urls = await stack.enter_async_context(servers(arguments))
             await quality.measure(questions, pair, out=out, url=urls[PAIR])
             await speed.measure(plan, pair, out=out, urls=urls)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from motet_benchmarks.errors import BenchmarkError
 
-#: The servers, by what they serve; the expert and the amateur each alone.
-PAIR, EXPERT, AMATEUR = "pair", "expert", "amateur"
-SERVERS = (PAIR, EXPERT, AMATEUR)
+#: The servers, by what they serve: both models, or the expert alone.
+PAIR, EXPERT = "pair", "expert"
+SERVERS = (PAIR, EXPERT)
 
-BUNDLED = "bundled"
+BUNDLED_EXPERT = "bundled-expert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,9 @@ class Pair:
         return str(kept or "float32").removeprefix("torch.")
 
     def arguments(self, options: Sequence[str] = ()) -> dict[str, list[str]]:
-        """What `motet serve` is told for each of the three servers. Raises BenchmarkError as `located` does."""
+        """What `motet serve` is told for each of the two servers. Raises BenchmarkError as `located` does."""
         expert, amateur = self.located()
         if self.expert is not None:
-            return {
-                PAIR: [expert, "--amateur", amateur, *options],
-                EXPERT: [expert, *options],
-                AMATEUR: [amateur, *options],
-            }
-        # Alone they would be called by the folder they are installed in, which is nobody else's business.
-        alone = {role: ["--served-model-name", f"{BUNDLED}-{role}", *options] for role in (EXPERT, AMATEUR)}
-        return {PAIR: [*options], EXPERT: [expert, *alone[EXPERT]], AMATEUR: [amateur, *alone[AMATEUR]]}
+            return {PAIR: [expert, "--amateur", amateur, *options], EXPERT: [expert, *options]}
+        # Alone it would be called by the folder it is installed in, which is nobody else's business.
+        return {PAIR: [*options], EXPERT: [expert, "--served-model-name", BUNDLED_EXPERT, *options]}

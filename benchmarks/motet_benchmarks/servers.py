@@ -24,6 +24,7 @@ from motet_benchmarks.errors import BenchmarkError
 SERVE = (sys.executable, "-m", "motet_server", "serve")
 START_SECONDS = 600.0
 END_SECONDS = 20.0
+DYING_SECONDS = 2.0
 #: Lines of a dead server's log that are shown.
 LAST_LINES = 15
 
@@ -49,8 +50,8 @@ async def servers(
 ) -> AsyncIterator[dict[str, str]]:
     """The URLs, by name, of servers started with `arguments`, each on a free port of 127.0.0.1.
 
-    Raises BenchmarkError with the end of its log if one dies at its start or doesn't answer in time. All are ended
-    on the way out, by Ctrl-C and SIGTERM too.
+    Raises BenchmarkError with the end of its log if one dies at its start or doesn't answer in time; a BenchmarkError
+    raised inside is told apart by whether the servers live. All are ended on the way out, by Ctrl-C and SIGTERM too.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="motet-bench-")))
@@ -61,7 +62,12 @@ async def servers(
             children.append(_start(name, [*command, *words], folder / f"{name}.log"))
         async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
             await together([_ready(child, client) for child in children])
-        yield {child.name: child.url for child in children}
+        try:
+            yield {child.name: child.url for child in children}
+        except BenchmarkError as error:
+            if not children:
+                raise
+            raise BenchmarkError(f"{error}\n{_condition(children)}") from None
 
 
 def side_by_side(options: Sequence[str], dtype: str | None) -> list[str]:
@@ -90,7 +96,8 @@ def _start(name: str, words: Sequence[str], log: Path) -> Child:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            # Without a key for servers of the user's own, which ours would ask of us.
+            env={**{k: v for k, v in os.environ.items() if k != "VLLM_API_KEY"}, "PYTHONUNBUFFERED": "1"},
             # Its own group: Ctrl-C in a terminal reaches us alone, and we end the engine's processes with it.
             start_new_session=True,
         )
@@ -113,6 +120,20 @@ async def _ready(child: Child, client: httpx.AsyncClient) -> None:
             if (await client.get(f"{child.url}/health")).status_code == 200:
                 return
         await asyncio.sleep(0.3)
+
+
+def _condition(children: Sequence[Child]) -> str:
+    """Which of `children` have died, and of what."""
+    # Whoever has just hung up may need a moment to be gone.
+    time.sleep(DYING_SECONDS)
+    dead = [(child, code) for child in children if (code := child.process.poll()) is not None]
+    if not dead:
+        return (
+            f"the servers that were started are still running: {', '.join(child.name for child in children)}"
+        )
+    return "\n".join(
+        f"the {child.name} server has died (exit code {code}):\n{child.last_words()}" for child, code in dead
+    )
 
 
 def _end(children: Sequence[Child]) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from motet_benchmarks.serving.rounds import (
+from motet_benchmarks.serving.samples import (
     ALONE,
-    AMATEUR_ALONE,
+    AMATEUR_FORWARD,
     ARRIVING,
     EXPERT_ALONE,
+    EXPERT_FORWARD,
+    FORWARD,
     LOOP,
     PAIR_CONTRAST,
     PAIR_PLAIN,
@@ -29,8 +31,8 @@ FEWEST_ROUNDS = 6
 
 PLAIN = "plain on the pair / plain on the expert alone"
 CONTRAST = "contrast / plain on the pair"
-COST = "the models' cost: expert / (expert + amateur), in time, each alone"
-CONTRAST_OF_COST = "contrast / plain, as a part of the models' cost"
+COST = "the models' own cost: expert / (expert + amateur), in time of forward passes"
+CONTRAST_OF_COST = "contrast / plain on the pair, as a part of the models' own cost"
 LOOP_TOGETHER = "contrast on the server / transformers loop, together"
 LOOP_ARRIVING = "contrast on the server / transformers loop, arriving"
 LOOP_WAIT = "wait in the transformers loop / wait on the server, arriving"
@@ -64,24 +66,17 @@ def lines(samples: Sequence[Sample]) -> list[Line]:
     """All ratios that `samples` allow, of speeds in tokens per second unless their name says otherwise."""
     found = []
     rounds = len({sample.round for sample in samples})
-    batches = list(dict.fromkeys(sample.batch for sample in samples if sample.workload == ALONE))
-    for name, aim, figures in (
-        (PLAIN, PLAIN_AIM, _plain),
-        (CONTRAST, None, _contrast),
-        (COST, None, _cost),
-        (CONTRAST_OF_COST, COST_AIM, _contrast_of_cost),
-    ):
-        for batch in batches:
-            found.append(Line(name, batch, figures(_Arms(samples, ALONE, batch)), rounds, aim))
-    for name, aim, workload, measure in (
-        (LOOP_TOGETHER, TOGETHER_AIM, TOGETHER, _speed),
-        (LOOP_ARRIVING, ARRIVING_AIM, ARRIVING, _speed),
-        (LOOP_WAIT, None, ARRIVING, _briefness),
+    for name, aim, workload, figures in (
+        (PLAIN, PLAIN_AIM, ALONE, _plain),
+        (CONTRAST, None, ALONE, _contrast),
+        (COST, None, FORWARD, _cost),
+        (CONTRAST_OF_COST, COST_AIM, FORWARD, _contrast_of_cost),
+        (LOOP_TOGETHER, TOGETHER_AIM, TOGETHER, _together),
+        (LOOP_ARRIVING, ARRIVING_AIM, ARRIVING, _arriving),
+        (LOOP_WAIT, None, ARRIVING, _wait),
     ):
         for batch in dict.fromkeys(sample.batch for sample in samples if sample.workload == workload):
-            arms = _Arms(samples, workload, batch)
-            figure = ratio(arms(PAIR_CONTRAST, measure), arms(LOOP, measure))
-            found.append(Line(name, batch, figure, rounds, aim))
+            found.append(Line(name, batch, figures(_Arms(samples, batch)), rounds, aim))
     return found
 
 
@@ -89,43 +84,39 @@ def speeds(samples: Sequence[Sample]) -> list[tuple[str, str, int, Interval]]:
     """Workload, arm, batch and tokens per second: this machine's own figures, for scale only."""
     keys = dict.fromkeys((sample.workload, sample.arm, sample.batch) for sample in samples)
     ordered = sorted(keys, key=lambda key: (key[0] != ALONE, key[0] == ARRIVING, key[2], key[1]))
-    return [(*key, median(_Arms(samples, key[0], key[2])(key[1], _speed))) for key in ordered]
+    return [(*key, median(_Arms(samples, key[2])(key[0], key[1]))) for key in ordered]
 
 
 class _Arms:
-    """The figures of one arm, round by round."""
+    """The figures of one arm at one batch, round by round."""
 
-    def __init__(self, samples: Sequence[Sample], workload: str, batch: int) -> None:
+    def __init__(self, samples: Sequence[Sample], batch: int) -> None:
         self._samples = sorted(
-            (sample for sample in samples if (sample.workload, sample.batch) == (workload, batch)),
-            key=lambda sample: sample.round,
+            (sample for sample in samples if sample.batch == batch), key=lambda sample: sample.round
         )
 
-    def __call__(self, arm: str, figure: Callable[[Sample], float]) -> list[float]:
-        return [figure(sample) for sample in self._samples if sample.arm == arm]
-
-
-def _speed(sample: Sample) -> float:
-    return sample.speed
-
-
-def _briefness(sample: Sample) -> float:
-    return 1 / sample.wait
+    def __call__(
+        self, workload: str, arm: str, figure: Callable[[Sample], float] = lambda sample: sample.speed
+    ) -> list[float]:
+        return [
+            figure(sample) for sample in self._samples if (sample.workload, sample.arm) == (workload, arm)
+        ]
 
 
 def _plain(arms: _Arms) -> Interval:
-    return ratio(arms(PAIR_PLAIN, _speed), arms(EXPERT_ALONE, _speed))
+    return ratio(arms(ALONE, PAIR_PLAIN), arms(ALONE, EXPERT_ALONE))
 
 
 def _contrast(arms: _Arms) -> Interval:
-    return ratio(arms(PAIR_CONTRAST, _speed), arms(PAIR_PLAIN, _speed))
+    return ratio(arms(ALONE, PAIR_CONTRAST), arms(ALONE, PAIR_PLAIN))
 
 
 def _costs(arms: _Arms) -> list[float]:
-    """Round by round: what plain decoding would take of the time of both models one after the other."""
-    # All arms of a batch generate the same tokens, so times and inverse speeds stand in the same proportion.
-    experts, amateurs = arms(EXPERT_ALONE, _speed), arms(AMATEUR_ALONE, _speed)
-    return [amateur / (expert + amateur) for expert, amateur in zip(experts, amateurs, strict=True)]
+    """Round by round: the expert's part of the time that both models' forward passes take."""
+    experts, amateurs = (
+        arms(FORWARD, arm, lambda sample: sample.seconds) for arm in (EXPERT_FORWARD, AMATEUR_FORWARD)
+    )
+    return [expert / (expert + amateur) for expert, amateur in zip(experts, amateurs, strict=True)]
 
 
 def _cost(arms: _Arms) -> Interval:
@@ -133,5 +124,18 @@ def _cost(arms: _Arms) -> Interval:
 
 
 def _contrast_of_cost(arms: _Arms) -> Interval:
-    pairs = zip(arms(PAIR_CONTRAST, _speed), arms(PAIR_PLAIN, _speed), strict=True)
+    pairs = zip(arms(ALONE, PAIR_CONTRAST), arms(ALONE, PAIR_PLAIN), strict=True)
     return ratio([contrast / plain for contrast, plain in pairs], _costs(arms))
+
+
+def _together(arms: _Arms) -> Interval:
+    return ratio(arms(TOGETHER, PAIR_CONTRAST), arms(TOGETHER, LOOP))
+
+
+def _arriving(arms: _Arms) -> Interval:
+    return ratio(arms(ARRIVING, PAIR_CONTRAST), arms(ARRIVING, LOOP))
+
+
+def _wait(arms: _Arms) -> Interval:
+    server, loop = (arms(ARRIVING, arm, lambda sample: sample.wait) for arm in (PAIR_CONTRAST, LOOP))
+    return ratio(loop, server)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.serving.models import Models
 from motet_benchmarks.serving.timing import Timing
 from motet_benchmarks.serving.workload import Order
 from motet_decoding.contrast import Contrast
@@ -21,38 +21,10 @@ class Loop(Protocol):
 
 
 class TransformersLoop:
-    """Greedy `generate` with the amateur beside it, prompts padded on the left; on a GPU where there is one.
+    """Greedy `generate` with the amateur beside it."""
 
-    Raises BenchmarkError if a model can't be loaded or the two don't fit together.
-    """
-
-    def __init__(self, expert: str, amateur: str, contrast: Contrast, dtype: str = "float32") -> None:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-
-        def load(name: str) -> Any:
-            model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True)
-            return model.to(device).eval()
-
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(expert, padding_side="left")
-            self._expert, self._amateur = load(expert), load(amateur)
-        except (OSError, ValueError) as problem:
-            first = str(problem).strip().splitlines()[0]
-            raise BenchmarkError(f"the transformers loop can't load its models: {first}") from None
-        if self._expert.config.vocab_size != self._amateur.config.vocab_size:
-            raise BenchmarkError(
-                f"the transformers loop needs logits of one width, not {self._expert.config.vocab_size} and "
-                f"{self._amateur.config.vocab_size}; leave it out with --no-loop"
-            )
-        if self._tokenizer.pad_token_id is None:
-            self._tokenizer.pad_token_id = self._tokenizer.eos_token_id or 0
-        self._expert.generation_config.eos_token_id = None
-        self._contrast = contrast
+    def __init__(self, models: Models, contrast: Contrast) -> None:
+        self._models, self._contrast = models, contrast
 
     def __call__(self, prompts: Sequence[str], tokens: int) -> list[str]:
         """The answers' texts, without special tokens."""
@@ -60,19 +32,19 @@ class TransformersLoop:
 
         from motet_decoding.reference import AmateurVoice
 
-        inputs = self._tokenizer(list(prompts), padding=True, return_tensors="pt").to(self._expert.device)
-        inputs.pop("token_type_ids", None)
-        voice = AmateurVoice(self._amateur, self._contrast, inputs["attention_mask"])
+        tokenizer = self._models.tokenizer
+        ids, mask = self._models.padded(prompts)
+        voice = AmateurVoice(self._models.amateur, self._contrast, mask)
         with torch.inference_mode():
-            whole = self._expert.generate(
-                **inputs,
+            whole = self._models.expert.generate(
+                input_ids=ids,
+                attention_mask=mask,
                 do_sample=False,
                 max_new_tokens=tokens,
-                pad_token_id=self._tokenizer.pad_token_id,
+                pad_token_id=tokenizer.pad_token_id,
                 logits_processor=[voice],
             )
-        generated = whole[:, inputs["input_ids"].shape[1] :]
-        return list(self._tokenizer.batch_decode(generated, skip_special_tokens=True))
+        return list(tokenizer.batch_decode(whole[:, ids.shape[1] :], skip_special_tokens=True))
 
 
 def closed_loop(loop: Loop, prompts: Sequence[str], *, batch: int, tokens: int) -> tuple[Timing, list[str]]:

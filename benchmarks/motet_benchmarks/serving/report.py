@@ -12,7 +12,8 @@ from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.results import Grid
 from motet_benchmarks.serving import lines as ratios
 from motet_benchmarks.serving.lines import Line, lines, speeds
-from motet_benchmarks.serving.rounds import ARRIVALS, FEWEST_REQUESTS, RUSH, Measured, Plan
+from motet_benchmarks.serving.rounds import ARRIVALS, FEWEST_REQUESTS, RUSH, Plan
+from motet_benchmarks.serving.samples import FORWARD, Measured
 from motet_benchmarks.serving.workload import LONGEST
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def write(
         "models": models,
         "plan": {**asdict(plan), "contrast": plan.contrast.model_dump()},
         "rounds": measured.rounds,
+        "abandoned": [asdict(one) for one in measured.abandoned],
         "agreeing": measured.agreeing,
         "compared": measured.compared,
         "ratios": [{**asdict(line), "verdict": line.verdict} for line in found],
@@ -88,8 +90,20 @@ def page(
         f"of strength {plan.contrast.strength:g} and plausibility {plan.contrast.plausibility:g}. Every arm of a line "
         f"was measured in every one of {measured.rounds} rounds on the same prompts, in alternating order, after a "
         f"round to warm up; no two prompts share a beginning. A batch is sent at once and awaited; smaller ones are "
-        f"repeated up to {FEWEST_REQUESTS} requests. The cost ratio compares two servers, each of one model alone.",
+        f"repeated up to {FEWEST_REQUESTS} requests. {plan.rounds} rounds were planned, in at most {plan.minutes:g} "
+        "minutes.",
     ]
+    parts += [
+        f"Round {one.round} was abandoned, and nothing measured in it counts: {one.reason}"
+        for one in measured.abandoned
+    ]
+    if any(sample.workload == FORWARD for sample in measured.samples):
+        parts.append(
+            "The models' own cost is measured beside the servers, in transformers: the time of the expert's and of the "
+            f"amateur's forward passes for {plan.tokens} tokens after each prompt of a batch, one new token at a time "
+            "with a key-value cache, step by step in turn. A server's time for a token is more than forward passes, "
+            "so contrast can cost less than the models' own cost says."
+        )
     if measured.compared:
         parts.append(
             f"The transformers loop is `generate` with the amateur in a logits processor. Arriving: {ARRIVALS} "
@@ -114,7 +128,8 @@ def plot(found: Sequence[Line]) -> Figure:
     plain.axhline(ratios.PLAIN_AIM, color="grey", linestyle=":", label=f"aim {ratios.PLAIN_AIM}")
     plain.set_title("Plain requests: pair / expert alone")
     _curve(cost, found, ratios.CONTRAST, "contrast / plain", "C0")
-    _curve(cost, found, ratios.COST, "expert / (expert + amateur)", "C1")
+    if any(line.name == ratios.COST for line in found):
+        _curve(cost, found, ratios.COST, "expert / (expert + amateur)", "C1")
     cost.set_title("Contrast, and what the models cost")
     for axes in (plain, cost):
         batches = sorted({line.batch for line in found if line.name == ratios.PLAIN})

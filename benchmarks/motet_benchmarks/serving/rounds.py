@@ -5,25 +5,31 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from motet_benchmarks.endpoint import Endpoint
-from motet_benchmarks.pair import AMATEUR, EXPERT, PAIR
+from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.pair import EXPERT, PAIR
 from motet_benchmarks.serving.loop import Loop, closed_loop, static_batches
+from motet_benchmarks.serving.models import Forward
+from motet_benchmarks.serving.samples import (
+    ALONE,
+    AMATEUR_FORWARD,
+    ARRIVING,
+    EXPERT_ALONE,
+    EXPERT_FORWARD,
+    FORWARD,
+    LOOP,
+    PAIR_CONTRAST,
+    PAIR_PLAIN,
+    TOGETHER,
+    Abandoned,
+    Measured,
+    Sample,
+)
 from motet_benchmarks.serving.timing import Timing, closed, refilled
 from motet_benchmarks.serving.workload import arriving, lengths, prompts, take
 from motet_decoding.contrast import Contrast
-
-#: The arms: who answers, and how.
-PAIR_PLAIN = "pair plain"
-PAIR_CONTRAST = "pair contrast"
-EXPERT_ALONE = "expert alone"
-AMATEUR_ALONE = "amateur alone"
-LOOP = "transformers loop"
-
-#: What they are measured on. Servers: batches on the three servers. Together: a batch that begins and ends as one, on
-#: the server and in the loop. Arriving: requests that come and end at different times, on the server and in the loop.
-ALONE, TOGETHER, ARRIVING = "servers", "together", "arriving"
 
 #: A smaller batch is repeated up to this many requests, or one of 1 would be over before it can be timed.
 FEWEST_REQUESTS = 8
@@ -42,8 +48,8 @@ class Plan:
     tokens: int = 64
     """Of each answer; the mean, where answers differ in length."""
     rounds: int = 9
-    minutes: float = 8.0
-    """No round is begun after this long."""
+    minutes: float = 6.0
+    """Measuring takes no longer, but for one round at least: no other is begun that might end later."""
     contrast: Contrast = field(default_factory=Contrast)
     dtype: str | None = None
     """Precision of every server that is started and of the loop; that of the expert's weights where there is none.
@@ -53,98 +59,105 @@ class Plan:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One arm, measured once."""
-
-    workload: str
-    arm: str
-    batch: int
-    round: int
-    requests: int
-    tokens: int
-    seconds: float
-    wait: float
-    """Mean seconds from a request's arrival to its whole answer."""
-
-    @property
-    def speed(self) -> float:
-        """Tokens per second over all requests."""
-        return self.tokens / self.seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """All samples, and whether the two ways to contrast said the same."""
-
-    samples: tuple[Sample, ...]
-    rounds: int
-    agreeing: int
-    """Answers of the server that equal the loop's, letter for letter."""
-    compared: int
-
-
 Arm = Callable[[], Awaitable[Timing]]
 
 
 def steps_of(plan: Plan, with_loop: bool) -> int:
     """How many measurements `plan` makes, warm-up included, unless time runs out first."""
-    return (plan.rounds + 1) * (4 * len(plan.batches) + (4 if with_loop else 0))
+    return (plan.rounds + 1) * ((4 if with_loop else 3) * len(plan.batches) + (4 if with_loop else 0))
 
 
 class Rounds:
-    """Measures `plan` on three servers, and on the transformers loop where there is one."""
+    """Measures `plan` on two servers, and in this process where there are a loop and the models' forward passes."""
 
     def __init__(
-        self, plan: Plan, endpoints: Mapping[str, Endpoint], loop: Loop | None, step: Callable[[str], None]
+        self,
+        plan: Plan,
+        endpoints: Mapping[str, Endpoint],
+        step: Callable[[str], None],
+        *,
+        loop: Loop | None = None,
+        forward: Forward | None = None,
     ) -> None:
-        self._plan, self._endpoints, self._loop, self._step = plan, endpoints, loop, step
+        self._plan, self._endpoints, self._step = plan, endpoints, step
+        self._loop, self._forward = loop, forward
         self._prompts = prompts(plan.seed)
         self._rng = random.Random(plan.seed)
         self._contrast = plan.contrast.model_dump()
-        self._samples: list[Sample] = []
         self._texts: dict[str, list[str]] = {}
-        self._agreeing = self._compared = 0
 
-    async def measure(self) -> Measured:
-        """One round to warm up, then as many as planned or as time allows, at least one."""
+    async def measure(self, keep: Callable[[Measured], None]) -> Measured:
+        """One round to warm up, then as many as planned or as time allows, at least one.
+
+        After every round `keep` is told what has been measured so far. An error ends only the round that it falls
+        into; a second one in the round after, or in the only round, is raised as the BenchmarkError it is.
+        """
         end = time.monotonic() + 60 * self._plan.minutes
         await self._round(0)
-        self._samples, self._agreeing, self._compared = [], 0, 0
-        done = 0
-        while done < self._plan.rounds and (done == 0 or time.monotonic() < end):
-            done += 1
-            await self._round(done)
-        return Measured(tuple(self._samples), done, self._agreeing, self._compared)
-
-    async def _round(self, number: int) -> None:
-        for batch in self._plan.batches:
-            await self._compare(ALONE, batch, number, self._servers(batch))
-        if self._loop is not None:
-            batch = self._plan.loop_batch
-            await self._compare(TOGETHER, batch, number, self._both_together(batch, self._loop))
-            mine, theirs = self._texts[PAIR_CONTRAST], self._texts[LOOP]
-            self._agreeing += sum(one == other for one, other in zip(mine, theirs, strict=True))
-            self._compared += len(mine)
-            await self._compare(ARRIVING, batch, number, self._both_arriving(batch, self._loop))
-
-    async def _compare(self, workload: str, batch: int, number: int, arms: Mapping[str, Arm]) -> None:
-        """Measure `arms`, in turn forwards and backwards: none always comes first."""
-        for name in list(arms) if number % 2 == 0 else reversed(list(arms)):
-            self._step(f"round {number or 'zero, to warm up'}: {name}, batch {batch}, {workload}")
-            timing = await arms[name]()
-            self._samples.append(
-                Sample(
-                    workload=workload,
-                    arm=name,
-                    batch=batch,
-                    round=number,
-                    requests=timing.requests,
-                    tokens=timing.tokens,
-                    seconds=timing.seconds,
-                    wait=timing.wait,
+        measured = Measured((), 0, 0, 0)
+        longest = 0.0
+        for number in range(1, self._plan.rounds + 1):
+            begun = time.monotonic()
+            if measured.rounds and begun + longest > end:
+                break
+            try:
+                samples, agreeing, compared = await self._round(number)
+            except BenchmarkError as error:
+                last = measured.abandoned[-1].round if measured.abandoned else None
+                if last == number - 1 or (number == self._plan.rounds and not measured.rounds):
+                    raise
+                abandoned = (*measured.abandoned, Abandoned(number, str(error)))
+                measured = replace(measured, abandoned=abandoned)
+            else:
+                measured = replace(
+                    measured,
+                    samples=(*measured.samples, *samples),
+                    rounds=measured.rounds + 1,
+                    agreeing=measured.agreeing + agreeing,
+                    compared=measured.compared + compared,
                 )
-            )
+            if measured.rounds:
+                keep(measured)
+            longest = max(longest, time.monotonic() - begun)
+        return measured
+
+    async def _round(self, number: int) -> tuple[list[Sample], int, int]:
+        """The round's samples, and how many answers of server and loop agree of how many."""
+        samples: list[Sample] = []
+        for batch in self._plan.batches:
+            samples += await self._compare(ALONE, batch, number, self._servers(batch))
+            if self._forward is not None:
+                samples += self._passes(batch, number, self._forward)
+        if self._loop is None:
+            return samples, 0, 0
+        batch = self._plan.loop_batch
+        together = await self._compare(TOGETHER, batch, number, self._both_together(batch, self._loop))
+        pace = next(sample.speed for sample in together if sample.arm == PAIR_CONTRAST)
+        mine, theirs = self._texts[PAIR_CONTRAST], self._texts[LOOP]
+        agreeing = sum(one == other for one, other in zip(mine, theirs, strict=True))
+        arriving = await self._compare(ARRIVING, batch, number, self._both_arriving(batch, self._loop, pace))
+        return [*samples, *together, *arriving], agreeing, len(mine)
+
+    async def _compare(self, workload: str, batch: int, number: int, arms: Mapping[str, Arm]) -> list[Sample]:
+        """Measure `arms`, in turn forwards and backwards: none always comes first."""
+        samples = []
+        for name in list(arms) if number % 2 == 0 else reversed(list(arms)):
+            self._tell(number, name, batch, workload)
+            timing = await arms[name]()
+            samples.append(Sample.of(workload, name, batch, number, timing))
+        return samples
+
+    def _passes(self, batch: int, number: int, forward: Forward) -> list[Sample]:
+        """The models' forward passes for as many tokens as the servers generate for each prompt of a batch."""
+        self._tell(number, "the models' forward passes", batch, FORWARD)
+        seconds = forward(take(self._prompts, batch), self._plan.tokens)
+        return [
+            Sample.of(FORWARD, arm, batch, number, Timing(batch, batch * self._plan.tokens, spent, spent))
+            for arm, spent in zip((EXPERT_FORWARD, AMATEUR_FORWARD), seconds, strict=True)
+        ]
+
+    def _tell(self, number: int, name: str, batch: int, workload: str) -> None:
+        self._step(f"round {number or 'zero, to warm up'}: {name}, batch {batch}, {workload}")
 
     def _servers(self, batch: int) -> dict[str, Arm]:
         texts = take(self._prompts, -(-FEWEST_REQUESTS // batch) * batch)
@@ -163,7 +176,6 @@ class Rounds:
             PAIR_PLAIN: arm(PAIR),
             EXPERT_ALONE: arm(EXPERT),
             PAIR_CONTRAST: arm(PAIR, contrast=True),
-            AMATEUR_ALONE: arm(AMATEUR),
         }
 
     def _both_together(self, batch: int, loop: Loop) -> dict[str, Arm]:
@@ -181,11 +193,8 @@ class Rounds:
 
         return {PAIR_CONTRAST: server, LOOP: static}
 
-    def _both_arriving(self, batch: int, loop: Loop) -> dict[str, Arm]:
+    def _both_arriving(self, batch: int, loop: Loop, pace: float) -> dict[str, Arm]:
         sizes = lengths(ARRIVALS * batch, self._plan.tokens, self._rng)
-        pace = next(
-            s.speed for s in reversed(self._samples) if (s.workload, s.arm) == (TOGETHER, PAIR_CONTRAST)
-        )
         orders = arriving(self._prompts, sizes, span=sum(sizes) / pace / RUSH, rng=self._rng)
 
         async def server() -> Timing:

@@ -11,11 +11,13 @@ from motet_benchmarks.endpoint import Endpoint
 from motet_benchmarks.machine import circumstances
 from motet_benchmarks.pair import SERVERS, Pair
 from motet_benchmarks.progress import Steps, waiting
-from motet_benchmarks.results import check_folder, show
+from motet_benchmarks.results import Grid, check_folder, show
 from motet_benchmarks.servers import servers, side_by_side
 from motet_benchmarks.serving import report
 from motet_benchmarks.serving.loop import TransformersLoop
+from motet_benchmarks.serving.models import Models
 from motet_benchmarks.serving.rounds import Plan, Rounds, steps_of
+from motet_benchmarks.serving.samples import Measured
 
 
 async def measure(
@@ -27,7 +29,7 @@ async def measure(
     options: Sequence[str] = (),
     with_loop: bool = True,
 ) -> None:
-    """Measure, print the tables and write the files.
+    """Measure, and write the files after every round; in the end, whatever brings it about, print the tables.
 
     Args:
         plan: what to measure.
@@ -35,7 +37,7 @@ async def measure(
         out: the folder for the files.
         urls: servers that run already, by their name in SERVERS; the others are started.
         options: for the servers that are started.
-        with_loop: whether to measure the transformers loop.
+        with_loop: whether to measure the transformers loop and the models' forward passes too.
 
     Raises BenchmarkError for whatever the user can mend.
     """
@@ -46,14 +48,26 @@ async def measure(
         plan = replace(plan, dtype=plan.dtype or pair.precision())
     arguments = pair.arguments(side_by_side(options, plan.dtype)) if missing else {}
     # Before the servers: what can't be loaded is said at once.
-    loop = TransformersLoop(*pair.located(), plan.contrast, plan.dtype) if with_loop and plan.dtype else None
+    local = Models.load(*pair.located(), plan.dtype) if with_loop and plan.dtype else None
+    loop = TransformersLoop(local, plan.contrast) if local else None
     async with AsyncExitStack() as stack:
         with waiting(f"starting {len(missing)} servers" if missing else "connecting"):
             started = await stack.enter_async_context(servers({name: arguments[name] for name in missing}))
             endpoints = {
                 name: await stack.enter_async_context(Endpoint({**started, **urls}[name])) for name in SERVERS
             }
-        with Steps("measuring side by side", steps_of(plan, with_loop)) as steps:
-            measured = await Rounds(plan, endpoints, loop, steps.next).measure()
-    models = {name: endpoint.model for name, endpoint in endpoints.items()}
-    show(*report.write(out, plan, models, measured, where))
+        models = {name: endpoint.model for name, endpoint in endpoints.items()}
+        written: list[tuple[list[Grid], list[Path]]] = []
+
+        def keep(measured: Measured) -> None:
+            written[:] = [report.write(out, plan, models, measured, where)]
+
+        try:
+            with Steps("measuring side by side", steps_of(plan, with_loop)) as steps:
+                rounds = Rounds(
+                    plan, endpoints, steps.next, loop=loop, forward=local.decode if local else None
+                )
+                await rounds.measure(keep)
+        finally:
+            for tables, paths in written:
+                show(tables, paths)

@@ -33,14 +33,14 @@ DEAD = "http://127.0.0.1:9"
         (["serving", "--model", "nowhere/at/all", "--amateur", "nor/this/one"], "--model nowhere/at/all: "),
         (
             ["serving", "--dtype", "float32", "--model", "no/one", "--amateur", "no/one"],
-            "can't load its models",
+            "can't load the models",
         ),
         (
             ["serving", "--dtype", "float32", "--serve-options", "--dtype=auto"],
             "--serve-options: say --dtype",
         ),
         (
-            ["serving", "--no-loop", "--url-pair", DEAD, "--url-expert", DEAD, "--url-amateur", DEAD],
+            ["serving", "--no-loop", "--url-pair", DEAD, "--url-expert", DEAD],
             f"{DEAD} doesn't answer",
         ),
     ],
@@ -85,7 +85,7 @@ def test_contrast_against_a_running_endpoint(tmp_path: Path):
 
 def test_serving_against_running_servers(tmp_path: Path):
     with running(Fake()) as fake:
-        places = [word for name in ("pair", "expert", "amateur") for word in (f"--url-{name}", fake.url)]
+        places = [word for name in ("pair", "expert") for word in (f"--url-{name}", fake.url)]
         words = ["--no-loop", "--batches", "2,1", "--tokens", "4", "--rounds", "2", "--out", str(tmp_path)]
         ran = CliRunner().invoke(app, ["serving", *places, *words])
     assert ran.exit_code == 0, ran.output

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.serving.loop import TransformersLoop, closed_loop, static_batches
+from motet_benchmarks.serving.models import Models
 from motet_benchmarks.serving.workload import Order
 from motet_decoding.contrast import Contrast
+from motet_decoding.reference import greedy_tokens
+from motet_decoding.testing import llama_config, write_model
 
 
 class Clock:
@@ -72,48 +77,26 @@ def test_closed_batches_are_answered_in_order():
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A random pair over single letters."""
-    import torch
-    from tokenizers import Tokenizer, decoders, pre_tokenizers
-    from tokenizers import models as kinds
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    folders = []
-    for seed, layers in ((1, 2), (2, 1)):
-        folder = tmp_path_factory.mktemp("model")
-        letters = {letter: place for place, letter in enumerate("abcdefghijklmnopqrstuvwxyz ")}
-        tokenizer = Tokenizer(kinds.WordLevel(letters, unk_token=" "))
-        tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-        tokenizer.decoder = decoders.Fuse()
-        PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="z").save_pretrained(folder)
-        torch.manual_seed(seed)
-        config = LlamaConfig(
-            vocab_size=len(letters),
-            hidden_size=32,
-            intermediate_size=32,
-            num_hidden_layers=layers,
-            num_attention_heads=1,
-            num_key_value_heads=1,
-            bos_token_id=None,
-            eos_token_id=letters["z"],
-            initializer_range=0.5,
-        )
-        LlamaForCausalLM(config).save_pretrained(folder)
-        folders.append(folder)
-    return folders[0], folders[1]
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A random expert and a smaller random amateur."""
+    folders = tmp_path_factory.mktemp("pair")
+    expert = write_model(folders / "expert", llama_config(64, 2), seed=1)
+    return expert, write_model(folders / "amateur", llama_config(32, 1), seed=2)
 
 
-def test_the_loop_writes_what_the_reference_writes(models: tuple[Path, Path]):
+@pytest.fixture(scope="module")
+def models(pair: tuple[Path, Path]) -> Models:
+    return Models.load(*map(str, pair))
+
+
+def test_the_loop_writes_what_the_reference_writes(models: Models, pair: tuple[Path, Path]):
     from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from motet_decoding.reference import greedy_tokens
 
     contrast = Contrast(strength=1.0, plausibility=0.01)
     prompts = ["abc", "a much longer prompt", "q"]
-    texts = TransformersLoop(str(models[0]), str(models[1]), contrast)(prompts, 12)
-    tokenizer = AutoTokenizer.from_pretrained(models[0])
-    expert, amateur = (AutoModelForCausalLM.from_pretrained(folder).eval() for folder in models)
+    texts = TransformersLoop(models, contrast)(prompts, 12)
+    tokenizer = AutoTokenizer.from_pretrained(pair[0])
+    expert, amateur = (AutoModelForCausalLM.from_pretrained(folder).eval() for folder in pair)
     for prompt, text in zip(prompts, texts, strict=True):
         tokens = greedy_tokens(expert, amateur, tokenizer(prompt)["input_ids"], contrast, 12)
         assert text == tokenizer.decode(tokens, skip_special_tokens=True)
@@ -121,6 +104,35 @@ def test_the_loop_writes_what_the_reference_writes(models: tuple[Path, Path]):
     assert texts[0] != tokenizer.decode(plain, skip_special_tokens=True)
 
 
+def test_forward_passes_are_decode_steps_with_a_cache(models: Models):
+    class Watched:
+        """A model that takes a minute a token, and notes what it is given."""
+
+        def __init__(self, model: Any, minutes: float) -> None:
+            self.model, self.minutes, self.device = model, minutes, model.device
+            self.shapes: list[tuple[int, int]] = []
+
+        def __call__(self, ids: Any, **words: Any) -> Any:
+            known = words["past_key_values"].get_seq_length() if "past_key_values" in words else 0
+            assert words["attention_mask"].shape == (len(ids), known + ids.shape[1])
+            self.shapes.append((*ids.shape, known))
+            clock.sleep(60 * self.minutes * ids.shape[1])
+            return self.model(ids, **words)
+
+    clock = Clock()
+    expert, amateur = Watched(models.expert, 3.0), Watched(models.amateur, 1.0)
+    watched = replace(models, expert=expert, amateur=amateur)
+    assert watched.decode(["ab", "abcd"], 5, clock=clock) == (5 * 180.0, 5 * 60.0)
+    # The prompts at once, before the clock runs; then token by token.
+    assert expert.shapes == amateur.shapes == [(2, 4, 0), *((2, 1, 4 + step) for step in range(5))]
+
+
 def test_models_that_are_not_there(tmp_path: Path):
     with pytest.raises(BenchmarkError, match="can't load"):
-        TransformersLoop(str(tmp_path), str(tmp_path), Contrast())
+        Models.load(str(tmp_path), str(tmp_path))
+
+
+def test_models_of_different_width(pair: tuple[Path, Path], tmp_path: Path):
+    wide = write_model(tmp_path, llama_config(32, 1, vocab_size=384), seed=3)
+    with pytest.raises(BenchmarkError, match="not 320 and 384"):
+        Models.load(str(pair[0]), str(wide))

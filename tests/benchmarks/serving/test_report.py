@@ -12,22 +12,26 @@ from motet_benchmarks.machine import circumstances
 from motet_benchmarks.results import Grid, check_folder
 from motet_benchmarks.serving import report
 from motet_benchmarks.serving.lines import CONTRAST_OF_COST, LOOP_ARRIVING, PLAIN, Line, lines
-from motet_benchmarks.serving.rounds import (
+from motet_benchmarks.serving.rounds import Plan
+from motet_benchmarks.serving.samples import (
     ALONE,
-    AMATEUR_ALONE,
+    AMATEUR_FORWARD,
     ARRIVING,
     EXPERT_ALONE,
+    EXPERT_FORWARD,
+    FORWARD,
     LOOP,
     PAIR_CONTRAST,
     PAIR_PLAIN,
     TOGETHER,
+    Abandoned,
     Measured,
-    Plan,
     Sample,
 )
 from motet_benchmarks.statistics import Interval
 
-SECONDS = {PAIR_PLAIN: 1.0, PAIR_CONTRAST: 1.25, EXPERT_ALONE: 0.99, AMATEUR_ALONE: 0.33}
+SECONDS = {PAIR_PLAIN: 1.0, PAIR_CONTRAST: 1.25, EXPERT_ALONE: 0.99}
+PASSES = {EXPERT_FORWARD: 0.9, AMATEUR_FORWARD: 0.1}
 
 
 def samples() -> tuple[Sample, ...]:
@@ -37,6 +41,10 @@ def samples() -> tuple[Sample, ...]:
         for batch in (1, 8):
             for arm, seconds in SECONDS.items():
                 found.append(Sample(ALONE, arm, batch, number, 8, 512, slower * seconds, seconds))
+            for arm, seconds in PASSES.items():
+                found.append(
+                    Sample(FORWARD, arm, batch, number, batch, 64 * batch, slower * seconds, seconds)
+                )
         for workload, seconds in ((TOGETHER, 2.5), (ARRIVING, 5.0)):
             found.append(Sample(workload, PAIR_CONTRAST, 32, number, 32, 2048, slower, 0.5))
             found.append(Sample(workload, LOOP, 32, number, 32, 2048, seconds * slower, 2.0))
@@ -44,10 +52,10 @@ def samples() -> tuple[Sample, ...]:
 
 
 def test_files_hold_what_was_measured(tmp_path: Path):
-    measured = Measured(samples(), rounds=6, agreeing=95, compared=96)
-    models = {"pair": "toy", "expert": "large", "amateur": "small"}
+    measured = Measured(samples(), 6, 95, 96, (Abandoned(4, "http://server: no answer"),))
+    models = {"pair": "toy", "expert": "large"}
     where = circumstances(["bench", "serving", "--tokens", "64"])
-    grids, paths = report.write(tmp_path / "new", Plan(rounds=6), models, measured, where)
+    grids, paths = report.write(tmp_path / "new", Plan(rounds=7), models, measured, where)
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(path.name for path in paths)
     assert [path.suffix for path in paths] == [".json", ".csv", ".md", ".png"]
 
@@ -56,11 +64,14 @@ def test_files_hold_what_was_measured(tmp_path: Path):
     assert facts["circumstances"]["command"] == "motet bench serving --tokens 64"
     assert facts["circumstances"]["versions"]["torch"]
     assert facts["plan"]["contrast"]["strength"] == 0.5
+    assert (facts["plan"]["rounds"], facts["rounds"]) == (7, 6)
+    assert facts["abandoned"] == [{"round": 4, "reason": "http://server: no answer"}]
     at = {(line["name"], line["batch"]): line for line in facts["ratios"]}
     assert at[PLAIN, 8]["ratio"]["value"] == pytest.approx(0.99)
     assert at[PLAIN, 8]["verdict"] == "met"
-    # 0.8 of plain speed, where the models' times allow 0.99 / (0.99 + 0.33) = 0.75
-    assert at[CONTRAST_OF_COST, 1]["ratio"]["value"] == pytest.approx(0.8 / 0.75)
+    # 0.8 of plain speed, where the models' own times allow 0.9 / (0.9 + 0.1)
+    assert at[CONTRAST_OF_COST, 1]["ratio"]["value"] == pytest.approx(0.8 / 0.9)
+    assert at[CONTRAST_OF_COST, 1]["verdict"] == "missed"
     assert at[LOOP_ARRIVING, 32]["ratio"]["value"] == pytest.approx(5.0)
 
     with paths[1].open(newline="") as sheet:
@@ -74,6 +85,7 @@ def test_files_hold_what_was_measured(tmp_path: Path):
         assert grid.markdown() in page
     assert "| plain on the pair / plain on the expert alone | 8 | 0.99 [0.99, 0.99] | >= 0.97 | met |" in page
     assert "95 of 96 prompts" in page
+    assert "Round 4 was abandoned, and nothing measured in it counts: http://server: no answer" in page
     assert paths[3].read_bytes().startswith(b"\x89PNG")
 
 
@@ -82,7 +94,9 @@ def test_without_the_loop_the_page_keeps_silent_about_it(tmp_path: Path):
     _, paths = report.write(
         tmp_path, Plan(), {"pair": "toy"}, Measured(alone, 6, 0, 0), circumstances(["bench", "serving"])
     )
-    assert "transformers loop" not in paths[2].read_text()
+    page = paths[2].read_text()
+    assert "transformers" not in page.partition("\n## ")[2]
+    assert "own cost" not in page
 
 
 @pytest.mark.parametrize(

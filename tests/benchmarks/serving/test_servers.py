@@ -15,7 +15,7 @@ from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.pair import Pair
 from motet_benchmarks.servers import servers, side_by_side
 
-#: Answers /health and, like an engine, has a process of its own; ends at SIGINT without ending that.
+#: Answers /health, ends at /end and, like an engine, has a process of its own; ends at SIGINT without ending that.
 ANSWERING = textwrap.dedent(
     """
     import http.server, pathlib, subprocess, sys
@@ -24,6 +24,8 @@ ANSWERING = textwrap.dedent(
     port = int(sys.argv[sys.argv.index("--port") + 1])
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
+            if self.path == "/end":
+                sys.exit("out of breath")
             self.send_response(200 if self.path == "/health" else 404)
             self.end_headers()
         def log_message(self, *words):
@@ -76,6 +78,30 @@ async def test_a_server_that_dies_says_its_last_words_and_takes_the_others_along
     assert not note.exists() or gone(int(note.read_text()))
 
 
+async def fail(folder: Path, *, ended: str | None) -> None:
+    """Raises an error beside two servers, one of which may have `ended` before."""
+    arguments = {name: [str(folder / name)] for name in ("one", "two")}
+    async with servers(arguments, command=[sys.executable, "-c", ANSWERING]) as urls:
+        if ended is not None:
+            with pytest.raises(httpx.RemoteProtocolError):
+                httpx.get(f"{urls[ended]}/end")
+        raise BenchmarkError("no answer")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("ended", "message"),
+    [
+        (None, "the servers that were started are still running: one, two"),
+        ("two", "the two server has died (exit code 1):\n  out of breath"),
+    ],
+)
+async def test_an_error_inside_says_which_servers_live(tmp_path: Path, ended: str | None, message: str):
+    with pytest.raises(BenchmarkError) as caught:
+        await fail(tmp_path, ended=ended)
+    assert str(caught.value) == f"no answer\n{message}"
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_servers_too(tmp_path: Path, number: signal.Signals, code: int):
     note = tmp_path / "engine"
@@ -108,12 +134,11 @@ def test_a_signal_ends_the_servers_too(tmp_path: Path, number: signal.Signals, c
     assert not os.path.exists(f"/proc/{process.pid}")
 
 
-def test_what_the_three_servers_are_told():
+def test_what_the_two_servers_are_told():
     told = Pair("large", "small").arguments(["--max-model-len", "64"])
     assert told == {
         "pair": ["large", "--amateur", "small", "--max-model-len", "64"],
         "expert": ["large", "--max-model-len", "64"],
-        "amateur": ["small", "--max-model-len", "64"],
     }
     with pytest.raises(BenchmarkError, match="give both"):
         Pair("large")

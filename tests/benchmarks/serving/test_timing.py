@@ -87,16 +87,21 @@ async def test_nobody_there(url: str, message: str):
             pass
 
 
-async def test_the_key_goes_along(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("VLLM_API_KEY", "open sesame")
+async def test_no_key_goes_along_but_the_one_for_it(monkeypatch: pytest.MonkeyPatch):
     seen = []
 
     class Guarded(Fake):
         async def list_models(self, request):
-            seen.append(request.headers["authorization"])
+            seen.append(request.headers.get("authorization"))
             return await super().list_models(request)
 
+    monkeypatch.setenv("OPENAI_API_KEY", "for another")
+    monkeypatch.setenv("VLLM_API_KEY", "for a third")
+    monkeypatch.delenv("MOTET_API_KEY", raising=False)
     with running(Guarded()) as fake:
         async with Endpoint(fake.url):
             pass
-    assert seen == ["Bearer open sesame"]
+        monkeypatch.setenv("MOTET_API_KEY", "open sesame")
+        async with Endpoint(fake.url):
+            pass
+    assert seen == [None, "Bearer open sesame"]
