@@ -40,6 +40,23 @@ def test_a_shorter_amateur_shortens_the_context_and_a_longer_one_leaves_it_to_vl
     assert pair_options(amateur, expert, {})["max_model_len"] is None
 
 
+def test_the_amateurs_length_is_vllms_reading_of_it(expert, tmp_path):
+    """With 128 positions stretched twofold by RoPE scaling it reads 256."""
+    rope = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10_000.0}
+    config = llama_config(32, 1, max_position_embeddings=128, rope_parameters=rope)
+    stretched = str(write_model(tmp_path, config, seed=1))
+    assert pair_options(expert, stretched, {})["max_model_len"] == 256
+    assert pair_options(expert, stretched, {"max_model_len": 256})["max_model_len"] == 256
+    with pytest.raises(LaunchError, match="max_model_len: 257 is more than the amateur's 256 positions"):
+        pair_options(expert, stretched, {"max_model_len": 257})
+
+
+def test_an_automatic_length_needs_an_amateur_that_reads_as_far(expert, amateur):
+    assert pair_options(amateur, expert, {"max_model_len": -1})["max_model_len"] == -1
+    with pytest.raises(LaunchError, match=r"max_model_len: auto .* give a number up to 128"):
+        pair_options(expert, amateur, {"max_model_len": -1})
+
+
 def test_a_folder_without_a_tokenizer_is_said(expert, tmp_path):
     llama_config(32, 1).save_pretrained(tmp_path)
     with pytest.raises(LaunchError, match="the tokenizers can't be compared"):
@@ -67,6 +84,43 @@ def test_paths_that_are_no_models(expert, amateur, tmp_path):
         pair_options(expert, str(tmp_path), {})
     with pytest.raises(LaunchError, match=r"model: .*nowhere is neither a model folder nor found on the hub"):
         pair_options(str(tmp_path / "nowhere"), amateur, {})
+
+
+OTHER_KINDS = {
+    "JambaForCausalLM": "keeps a recurrent state",
+    "BertModel": "is a pooling model",
+    "WhisperForConditionalGeneration": "has an encoder",
+    "Qwen2AudioForConditionalGeneration": "reads more than text",
+}
+
+
+@pytest.mark.parametrize("architecture", OTHER_KINDS)
+def test_only_decoders_of_text_are_paired(expert, tmp_path, architecture):
+    import transformers
+
+    config = getattr(transformers, architecture).config_class(architectures=[architecture])
+    config.save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    for field, pair in (("model", (str(tmp_path), expert)), ("amateur", (expert, str(tmp_path)))):
+        with pytest.raises(
+            LaunchError, match=rf"^{field}: .* \({architecture}\) {OTHER_KINDS[architecture]}"
+        ):
+            pair_options(*pair, {})
+
+
+def write_architecture(folder, name):
+    llama_config(32, 1, architectures=[name]).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+def test_an_expert_must_have_a_class_of_vllms(expert, tmp_path):
+    unknown = write_architecture(tmp_path / "unknown", "NoSuchForCausalLM")
+    for field, pair in (("model", (unknown, expert)), ("amateur", (expert, unknown))):
+        with pytest.raises(LaunchError, match=rf"^{field}: .* can't be served: .*NoSuchForCausalLM"):
+            pair_options(*pair, {})
+    with pytest.raises(LaunchError, match=r"^model: vLLM has no class of its own for LlamaForCausalLM"):
+        pair_options(expert, expert, {"model_impl": "transformers"})
 
 
 def write_with_tokenizer(folder, tokenizer):
@@ -102,13 +156,19 @@ def test_a_mixture_of_experts_amateur_is_refused_under_data_parallel(expert, tmp
     from transformers import MixtralConfig
 
     config = MixtralConfig(
-        vocab_size=320, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1
+        architectures=["MixtralForCausalLM"],
+        vocab_size=320,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=1,
     )
     config.save_pretrained(tmp_path)
     byte_tokenizer().save_pretrained(tmp_path)
     assert pair_options(expert, str(tmp_path), {"data_parallel_size": 1})
-    with pytest.raises(LaunchError, match=r"data_parallel_size: .* mixture-of-experts"):
-        pair_options(expert, str(tmp_path), {"data_parallel_size": 2})
+    for option in ({"data_parallel_size": 2}, {"enable_ep_weight_filter": True}):
+        with pytest.raises(LaunchError, match=rf"{next(iter(option))}: .* mixture-of-experts"):
+            pair_options(expert, str(tmp_path), option)
 
 
 def test_the_command_lines_own_compilation_settings_become_piecewise(expert, amateur):

@@ -48,6 +48,16 @@ def test_a_paired_class_is_the_experts_class_with_a_second_voice():
     assert not hasattr(paired.__new__(paired), "compute_logits_local")
 
 
+def test_a_class_compiled_as_a_whole_is_paired_uncompiled():
+    """Ernie's class is; the compiled Llama layers inside it stay."""
+    from vllm.compilation.decorators import _should_ignore_torch_compile
+
+    expert = vllm_private.architecture_class("Ernie4_5ForCausalLM")
+    assert not _should_ignore_torch_compile(expert)
+    assert _should_ignore_torch_compile(paired_class("Ernie4_5ForCausalLM"))
+    assert not _should_ignore_torch_compile(expert)
+
+
 def test_signatures():
     from vllm.compilation.backends import set_model_tag
     from vllm.forward_context import ForwardContext

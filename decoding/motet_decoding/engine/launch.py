@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from motet_decoding.engine import PAIRED
 from motet_decoding.engine.arguments import ensure_engine_key
+from motet_decoding.engine.kinds import check_kind, read_model
 from motet_decoding.engine.vocabulary import vocabulary_difference
 from motet_decoding.errors import LaunchError
+
+if TYPE_CHECKING:
+    from vllm.config import ModelConfig
 
 PROCESSOR = "motet_decoding.engine.processor:ContrastProcessor"
 
@@ -23,8 +26,11 @@ _REFUSED = {
     "enable_prompt_embeds": "the amateur can't read the expert's prompt embeddings",
 }
 
-#: What a mixture-of-experts configuration has.
-_EXPERTS = {"num_experts", "num_local_experts", "n_routed_experts"}
+#: Options under which a mixture-of-experts amateur can't be honoured, and why.
+_REFUSED_WITH_EXPERTS = {
+    "data_parallel_size": "replicas that don't need it in a step would keep the others waiting for its experts",
+    "enable_ep_weight_filter": "it would drop the amateur's experts by the expert's count of them",
+}
 
 
 def pair_options(model: str, amateur: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,35 +38,31 @@ def pair_options(model: str, amateur: str, options: Mapping[str, Any]) -> dict[s
 
     Args:
         model: the expert: a folder or a hub name.
-        amateur: the second model: any architecture vLLM serves, the same vocabulary.
+        amateur: the second model: any decoder of text that vLLM serves, the same vocabulary.
         options: the engine arguments asked for otherwise, by vLLM's names (``hf_overrides``,
-            ``logits_processors``, ``max_model_len``, ...); only what a pair touches is read.
+            ``logits_processors``, ``max_model_len``, ...).
 
     Returns:
         The engine arguments to set over ``options``.
 
     Raises:
-        LaunchError: for a path that isn't a model, a vocabulary that differs, or an option that can't be honoured.
+        LaunchError: for a path that isn't a model, a model or a vocabulary that can't be paired, or an option that
+            can't be honoured.
     """
     _refuse(options)
-    expert_config = _config(model, "model", options.get("revision"))
-    amateur_config = _config(amateur, "amateur", None)
+    expert_config = read_model("model", {**options, "model": model})
+    amateur_config = read_model(
+        "amateur", {"model": amateur, "dtype": expert_config.dtype, "hf_token": options.get("hf_token")}
+    )
+    check_kind("model", expert_config)
+    check_kind("amateur", amateur_config)
+    _check_expert(expert_config)
+    _check_experts(amateur_config, options)
     _check_vocabulary(options.get("tokenizer") or model, amateur)
-    if (options.get("data_parallel_size") or 1) > 1 and _EXPERTS & amateur_config.keys():
-        raise LaunchError(
-            "data_parallel_size: can't be used with a mixture-of-experts amateur: replicas that don't need it in a "
-            "step would keep the others waiting for its experts"
-        )
-    hf_overrides = options.get("hf_overrides") or {}
-    if not isinstance(hf_overrides, dict):
-        raise LaunchError("hf_overrides: must be a dictionary on a server with an amateur, not a function")
-    architectures = hf_overrides.get("architectures") or expert_config.get("architectures") or []
-    if not architectures:
-        raise LaunchError(f"model: {model} names no architecture in its config.json")
     return {
         "hf_overrides": {
-            **hf_overrides,
-            "architectures": [f"{PAIRED}{architectures[0]}"],
+            **(options.get("hf_overrides") or {}),
+            "architectures": [f"{PAIRED}{expert_config.architecture}"],
             "motet": {"amateur": amateur, "key": ensure_engine_key()},
         },
         "logits_processors": [*(options.get("logits_processors") or ()), PROCESSOR],
@@ -77,26 +79,23 @@ def _refuse(options: Mapping[str, Any]) -> None:
         raise LaunchError(
             "pipeline_parallel_size: can't be used with an amateur; split the models with tensor_parallel_size"
         )
+    if not isinstance(options.get("hf_overrides") or {}, dict):
+        raise LaunchError("hf_overrides: must be a dictionary on a server with an amateur, not a function")
 
 
-def _config(model: str, field: str, revision: str | None) -> dict[str, Any]:
-    """The model's config.json; a local folder is looked at before any hub is asked."""
-    from transformers import PretrainedConfig
-
-    folder = Path(model).expanduser()
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise LaunchError(f"{field}: {model} has no config.json")
-    try:
-        config, _ = PretrainedConfig.get_config_dict(
-            str(folder) if folder.is_dir() else model, revision=revision
-        )
-    except (OSError, ValueError) as error:
+def _check_expert(config: ModelConfig) -> None:
+    """A paired class is made from vLLM's own class for the architecture, so there must be one."""
+    if config.using_transformers_backend():
         raise LaunchError(
-            f"{field}: {model} is neither a model folder nor found on the hub: {error}"
-        ) from error
-    if not config:
-        raise LaunchError(f"{field}: {model} is neither a model folder nor found on the hub")
-    return dict(config)
+            f"model: vLLM has no class of its own for {config.architectures[0]} ({config.model}) and would run it "
+            "through transformers; that can't be the expert of a pair"
+        )
+
+
+def _check_experts(amateur: ModelConfig, options: Mapping[str, Any]) -> None:
+    for name, reason in _REFUSED_WITH_EXPERTS.items():
+        if amateur.is_moe and int(options.get(name) or 0) > (name == "data_parallel_size"):
+            raise LaunchError(f"{name}: can't be used with a mixture-of-experts amateur: {reason}")
 
 
 def _check_vocabulary(expert: str, amateur: str) -> None:
@@ -111,20 +110,26 @@ def _check_vocabulary(expert: str, amateur: str) -> None:
         raise LaunchError(f"amateur: {amateur} doesn't share the tokenizer of {expert}: {difference}")
 
 
-def _positions(config: Mapping[str, Any]) -> int | None:
-    text = config.get("text_config") or config
-    for name in ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length"):
-        if isinstance(text.get(name), int):
-            return int(text[name])
-    return None
-
-
-def _context_length(asked: Any, expert: Mapping[str, Any], amateur: Mapping[str, Any]) -> Any:
+def _context_length(asked: Any, expert: ModelConfig, amateur: ModelConfig) -> Any:
     """The asked context if the amateur can read it; the amateur's where that is the shorter; else vLLM's choice."""
-    limit, own = _positions(amateur), _positions(expert)
-    if limit is not None and isinstance(asked, int) and asked > limit:
-        raise LaunchError(f"max_model_len: {asked} is more than the amateur's {limit} positions")
-    return limit if asked is None and limit is not None and (own is None or limit < own) else asked
+    limit = amateur.max_model_len
+    if asked is None:
+        return limit if limit < expert.max_model_len else None
+    if asked == -1:
+        # vLLM then starts from what the expert can read, and knows of no other bound.
+        if limit < expert.max_model_len:
+            raise LaunchError(
+                f"max_model_len: auto would take up to the expert's {expert.max_model_len} positions and the "
+                f"amateur reads {limit}; give a number up to {limit}"
+            )
+        return asked
+    try:
+        amateur.get_and_verify_max_len(asked)
+    except ValueError as error:
+        raise LaunchError(
+            f"max_model_len: {asked} is more than the amateur's {limit} positions ({error})"
+        ) from error
+    return asked
 
 
 def _compilation(asked: Any) -> Any:

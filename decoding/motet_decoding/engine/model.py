@@ -133,7 +133,10 @@ def paired_class(architecture: str) -> type[nn.Module]:
     except KeyError:
         raise AttributeError(f"vLLM has no architecture {architecture}") from None
     name = f"{PAIRED}{architecture}"
-    return type(name, (PairedModel, expert), {"__module__": __name__, "__qualname__": name})
+    paired = type(name, (PairedModel, expert), {"__module__": __name__, "__qualname__": name})
+    # A compiled ``forward`` would freeze whether the amateur runs.
+    vllm_private.compiled_inside_only(paired)
+    return paired
 
 
 def __getattr__(name: str) -> type[nn.Module]:

@@ -5,7 +5,8 @@ Seen with vLLM 0.32.0. ``tests/decoding/test_vllm_private.py`` fails when one of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,35 @@ def architecture_class(name: str) -> type[nn.Module]:
     from vllm import ModelRegistry
 
     return ModelRegistry.models[name].load_model_cls()
+
+
+def model_config(options: Mapping[str, Any]) -> ModelConfig:
+    """What vLLM makes of engine arguments, given by name; no weights are read.
+
+    Raises:
+        OSError: for what is neither a model's folder nor found on the hub.
+        ValueError: for a model that can't be served, or not with these arguments.
+    """
+    from vllm.engine.arg_utils import EngineArgs
+
+    return EngineArgs.from_cli_args(Namespace(**options)).create_model_config()
+
+
+def reason(error: Exception) -> str:
+    """vLLM's own words in an error that may have come through pydantic."""
+    from pydantic import ValidationError
+
+    return str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
+
+
+def compiled_inside_only(model_class: type[nn.Module]) -> None:
+    """Has a class run its own ``forward`` as it is, even where vLLM compiles that of a class it is made from.
+
+    The submodules are compiled as ever.
+    """
+    from vllm.compilation.decorators import ignore_torch_compile
+
+    ignore_torch_compile(model_class)
 
 
 def second_model_config(vllm_config: VllmConfig, model_config: ModelConfig) -> VllmConfig:
