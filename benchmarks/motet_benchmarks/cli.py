@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.trials import COUNT, TUNING
 
 if TYPE_CHECKING:
     from motet_decoding.contrast import Contrast
@@ -120,13 +121,13 @@ def contrast(
     families: Annotated[
         str | None, typer.Option(help="Families of the gym, with commas between; all when left out.")
     ] = None,
-    count: Count = 20,
+    count: Count = COUNT,
     strength: Strength = None,
     plausibility: Plausibility = None,
     sweep: Annotated[
         bool, typer.Option("--sweep", help="Choose strength and plausibility on the validation split.")
     ] = False,
-    tuning: Tuning = 6,
+    tuning: Tuning = TUNING,
     concurrency: Annotated[int, typer.Option(min=1, help="The most requests at once.")] = 32,
     tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 128,
     serve_options: ServeOptions = "",
@@ -165,8 +166,8 @@ def contrast(
 
 @app.command("all")
 def everything(
-    count: Count = 20,
-    tuning: Tuning = 6,
+    count: Count = COUNT,
+    tuning: Tuning = TUNING,
     tokens: Tokens = 64,
     rounds: Rounds = 9,
     minutes: Minutes = 4.0,

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from scipy import stats
-
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -53,6 +50,8 @@ def share(right: Sequence[bool]) -> Share:
     """The part of `right` that is true. Raises ValueError when empty."""
     if not right:
         raise ValueError("right must hold at least one outcome")
+    from scipy import stats
+
     interval = stats.binomtest(sum(right), len(right)).proportion_ci(0.95, method="wilson")
     return Share(sum(right), len(right), float(interval.low), float(interval.high))
 
@@ -63,6 +62,9 @@ def difference(first: Sequence[bool], second: Sequence[bool], *, seed: int = 0) 
     The interval is the percentile bootstrap's over instances, 10,000 resamples. Raises ValueError unless both hold
     the same number of outcomes, at least one.
     """
+    import numpy as np
+    from scipy import stats
+
     if len(first) != len(second) or not first:
         raise ValueError(f"paired outcomes needed, got {len(first)} and {len(second)}")
     each = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
@@ -87,6 +89,9 @@ def median(values: Sequence[float], *, seed: int = 0) -> Interval:
     Resampling can't reach beyond the values it is given: from fewer than six the interval is at most their whole
     range, which covers the true median less often than 95%. Raises ValueError without any value.
     """
+    import numpy as np
+    from scipy import stats
+
     if len(values) == 0:
         raise ValueError("values must hold at least one figure")
     array = np.asarray(values, dtype=np.float64)

@@ -41,15 +41,6 @@ class Line:
         return "worse" if self.difference.high < 0 else "no clear difference"
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One contrast tried on the validation split."""
-
-    strength: float
-    plausibility: float
-    share: Share
-
-
 def paired(
     instances: Sequence[gym.Instance], plain: Sequence[Reply], contrast: Sequence[Reply]
 ) -> list[Outcome]:
@@ -80,8 +71,3 @@ def lines(outcomes: Sequence[Outcome]) -> list[Line]:
     names = dict.fromkeys(outcome.family for outcome in outcomes)
     families = [line(name, [o for o in outcomes if o.family == name]) for name in names]
     return [line("all families", outcomes), *families]
-
-
-def best(trials: Sequence[Trial]) -> Trial:
-    """The trial with the most right answers; of equals the first. Raises ValueError without any."""
-    return max(trials, key=lambda trial: trial.share.right)

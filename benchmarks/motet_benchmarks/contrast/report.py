@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from motet_benchmarks import results
-from motet_benchmarks.contrast.figures import Line, Trial, lines
+from motet_benchmarks.contrast.figures import Line, lines
 from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.results import Grid
 from motet_benchmarks.statistics import Share
+from motet_benchmarks.trials import Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from typing import Any
 from motet_benchmarks import gym
 from motet_benchmarks.contrast import report
 from motet_benchmarks.contrast.ask import Reply, ask
-from motet_benchmarks.contrast.figures import Outcome, Trial, best, paired
+from motet_benchmarks.contrast.figures import Outcome, paired
 from motet_benchmarks.endpoint import Endpoint
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.machine import circumstances
@@ -20,7 +20,7 @@ from motet_benchmarks.progress import Steps, waiting
 from motet_benchmarks.results import check_folder, show
 from motet_benchmarks.servers import servers
 from motet_benchmarks.statistics import share
-from motet_benchmarks.toys.evaluate import PLAUSIBILITIES, STRENGTHS
+from motet_benchmarks.trials import COUNT, TUNING, Trial, best, candidates
 from motet_decoding.contrast import Contrast
 
 
@@ -28,7 +28,7 @@ from motet_decoding.contrast import Contrast
 class Questions:
     """What is asked, and how."""
 
-    count: int = 20
+    count: int = COUNT
     """Test problems of each family."""
     families: tuple[str, ...] | None = None
     """All where there are none named."""
@@ -36,7 +36,7 @@ class Questions:
     """The server's own default where there is none."""
     sweep: bool = False
     """Whether to choose strength and plausibility on the validation split."""
-    tuning: int = 6
+    tuning: int = TUNING
     """Validation problems of each family."""
     concurrency: int = 32
     tokens: int = 128
@@ -106,8 +106,8 @@ async def compare(questions: Questions, endpoint: Endpoint) -> Measured:
     """Plain and contrasted replies to the same test problems; the contrast chosen before where that is asked."""
     test = questions.problems("test")
     validation = questions.problems("validation") if questions.sweep else []
-    candidates = [Contrast(strength=s, plausibility=p) for s in STRENGTHS for p in PLAUSIBILITIES]
-    with Steps("asking", 2 * len(test) + len(candidates) * len(validation)) as steps:
+    tried = candidates()
+    with Steps("asking", 2 * len(test) + len(tried) * len(validation)) as steps:
 
         async def replies(
             problems: Sequence[gym.Instance], contrast: dict[str, Any] | bool | None
@@ -124,11 +124,10 @@ async def compare(questions: Questions, endpoint: Endpoint) -> Measured:
         trials = []
         chosen = questions.contrast
         if validation:
-            for candidate in candidates:
+            for candidate in tried:
                 right = [reply.right for reply in await replies(validation, candidate.model_dump())]
                 trials.append(Trial(candidate.strength, candidate.plausibility, share(right)))
-            winner = best(trials)
-            chosen = Contrast(strength=winner.strength, plausibility=winner.plausibility)
+            chosen = best(trials)
         plain = await replies(test, None)
         contrasted = await replies(test, True if chosen is None else chosen.model_dump())
     applied = contrasted[0].contrast or {}

@@ -11,10 +11,8 @@ from pathlib import Path
 
 from motet_benchmarks import gym
 from motet_benchmarks.statistics import Difference, Share, difference, share
+from motet_benchmarks.trials import COUNT, TUNING, Trial, best, candidates
 from motet_decoding.contrast import Contrast
-
-STRENGTHS = (0.25, 0.5, 1.0, 1.5)
-PLAUSIBILITIES = (0.05, 0.1, 0.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +24,6 @@ class Line:
     contrast: Share
     against_greedy: Difference
     """Contrast against the expert alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One contrast tried on the validation split."""
-
-    strength: float
-    plausibility: float
-    share: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +47,8 @@ def evaluate(
     expert: Path,
     amateur: Path,
     *,
-    count: int = 40,
-    tuning: int = 12,
+    count: int = COUNT,
+    tuning: int = TUNING,
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> Results:
@@ -85,13 +74,12 @@ def evaluate(
 
     validation = gym.instances("validation", count=tuning, seed=seed)
     trials = []
-    for strength in STRENGTHS:
-        for plausibility in PLAUSIBILITIES:
-            tried = Contrast(strength=strength, plausibility=plausibility)
-            trials.append(Trial(strength, plausibility, share(right(validation, tried))))
-            say(f"validation: strength {strength}, plausibility {plausibility}: {trials[-1].share.value:.1%}")
-    best = max(trials, key=lambda trial: trial.share.value)
-    chosen = Contrast(strength=best.strength, plausibility=best.plausibility)
+    for tried in candidates():
+        trials.append(Trial(tried.strength, tried.plausibility, share(right(validation, tried))))
+        say(
+            f"validation: strength {tried.strength}, plausibility {tried.plausibility}: {trials[-1].share.value:.1%}"
+        )
+    chosen = best(trials)
 
     test = gym.instances("test", count=count, seed=seed)
     outcomes = Outcomes([i.family for i in test], right(test, None), alone(test), right(test, chosen))
@@ -102,8 +90,8 @@ def evaluate(
     return Results(
         count=count,
         seed=seed,
-        strength=best.strength,
-        plausibility=best.plausibility,
+        strength=chosen.strength,
+        plausibility=chosen.plausibility,
         trials=tuple(trials),
         overall=outcomes.line(),
         worked=worked.line(),

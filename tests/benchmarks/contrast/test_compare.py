@@ -10,7 +10,7 @@ import pytest
 from motet_benchmarks import gym
 from motet_benchmarks.contrast import Questions, compare, measure, report
 from motet_benchmarks.contrast.ask import Reply
-from motet_benchmarks.contrast.figures import Trial, best, line, lines, paired
+from motet_benchmarks.contrast.figures import line, lines, paired
 from motet_benchmarks.contrast.run import Measured
 from motet_benchmarks.endpoint import Endpoint
 from motet_benchmarks.errors import BenchmarkError
@@ -18,7 +18,7 @@ from motet_benchmarks.machine import circumstances
 from motet_benchmarks.pair import Pair
 from motet_benchmarks.statistics import share
 from motet_benchmarks.testing import Fake, running
-from motet_benchmarks.toys.evaluate import PLAUSIBILITIES, STRENGTHS
+from motet_benchmarks.trials import PLAUSIBILITIES, STRENGTHS, Trial, best
 
 FIRST, SECOND = list(gym.FAMILIES)[:2]
 QUESTIONS = Questions(count=6, families=(FIRST, SECOND), concurrency=4, tuning=3)
