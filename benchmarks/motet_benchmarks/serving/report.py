@@ -12,7 +12,7 @@ from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.results import Grid
 from motet_benchmarks.serving import lines as ratios
 from motet_benchmarks.serving.lines import Line, lines, speeds
-from motet_benchmarks.serving.rounds import ARRIVALS, FEWEST_REQUESTS, RUSH, Plan
+from motet_benchmarks.serving.rounds import ARRIVALS, FEWEST_BATCHES, FEWEST_REQUESTS, RUSH, Plan
 from motet_benchmarks.serving.samples import FORWARD, Measured
 from motet_benchmarks.serving.workload import LONGEST
 
@@ -89,8 +89,8 @@ def page(
         f"Servers: {named}, in {plan.dtype or 'their own precision'}. Greedy, {plan.tokens} tokens an answer; contrast "
         f"of strength {plan.contrast.strength:g} and plausibility {plan.contrast.plausibility:g}. Every arm of a line "
         f"was measured in every one of {measured.rounds} rounds on the same prompts, in alternating order, after a "
-        f"round to warm up; no two prompts share a beginning. A batch is sent at once and awaited; smaller ones are "
-        f"repeated up to {FEWEST_REQUESTS} requests. {plan.rounds} rounds were planned, in at most {plan.minutes:g} "
+        f"round to warm up; no two prompts share a beginning. A batch is sent at once and awaited, {FEWEST_BATCHES} "
+        f"times or up to {FEWEST_REQUESTS} requests. {plan.rounds} rounds were planned, in at most {plan.minutes:g} "
         "minutes.",
     ]
     parts += [

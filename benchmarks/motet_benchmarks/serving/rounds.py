@@ -31,8 +31,8 @@ from motet_benchmarks.serving.timing import Timing, closed, refilled
 from motet_benchmarks.serving.workload import arriving, lengths, prompts, take
 from motet_decoding.contrast import Contrast
 
-#: A smaller batch is repeated up to this many requests, or one of 1 would be over before it can be timed.
-FEWEST_REQUESTS = 8
+#: A batch is repeated this often, or up to this many requests, or it would be over before it can be timed.
+FEWEST_BATCHES, FEWEST_REQUESTS = 2, 8
 #: Arriving requests, as a multiple of the batch.
 ARRIVALS = 4
 #: Requests arrive this much faster than the server answers them, so that a free place always finds one waiting.
@@ -47,7 +47,7 @@ class Plan:
     loop_batch: int = 32
     tokens: int = 64
     """Of each answer; the mean, where answers differ in length."""
-    rounds: int = 9
+    rounds: int = 12
     minutes: float = 6.0
     """Measuring takes no longer, but for one round at least: no other is begun that might end later."""
     contrast: Contrast = field(default_factory=Contrast)
@@ -160,7 +160,7 @@ class Rounds:
         self._step(f"round {number or 'zero, to warm up'}: {name}, batch {batch}, {workload}")
 
     def _servers(self, batch: int) -> dict[str, Arm]:
-        texts = take(self._prompts, -(-FEWEST_REQUESTS // batch) * batch)
+        texts = take(self._prompts, max(FEWEST_BATCHES, -(-FEWEST_REQUESTS // batch)) * batch)
 
         def arm(server: str, contrast: bool = False) -> Arm:
             async def run() -> Timing:
