@@ -421,8 +421,8 @@ def test_a_client_that_leaves_frees_its_request(server, stream, contrast):
     generated = server.metric("vllm:generation_tokens_total")
     asyncio.run(leave_while_it_runs())
     wait_for(lambda: running() == 0)
-    # Far from all that was asked for, so it was the leaving that ended them.
-    assert server.metric("vllm:generation_tokens_total") - generated < 0.5 * CHOICES * (CONTEXT - 200)
+    # Not all that was asked for, so it was the leaving that ended them.
+    assert server.metric("vllm:generation_tokens_total") - generated < 0.9 * CHOICES * (CONTEXT - 200)
 
 
 async def drain(http: httpx.AsyncClient, body: dict[str, Any]) -> None:
