@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from motet_benchmarks import gym
+from collections.abc import Mapping
+
 from motet_benchmarks.statistics import Difference, Share
-from motet_benchmarks.toys.build import Made
 from motet_benchmarks.toys.evaluate import Line, Results
-from motet_benchmarks.toys.settings import Recipe, Size
-from motet_benchmarks.toys.shares import SHARES
+from motet_benchmarks.toys.record import Made, Record
+from motet_benchmarks.toys.settings import Size
 
 
-def card(recipe: Recipe, made: dict[str, Made], results: Results) -> str:
+def card(record: Record, results: Results) -> str:
     """The card in Markdown."""
+    recipe, made, shares = record.recipe, record.made, record.shares
+    compiled = {"expert": recipe.expert.compiled, "amateur": recipe.amateur.compiled}
     return "\n".join(
         [
             _HEAD,
@@ -21,14 +23,14 @@ def card(recipe: Recipe, made: dict[str, Made], results: Results) -> str:
             _row("shape", _shape(recipe.expert_size), _shape(recipe.amateur_size)),
             _row("trained on", *(f"{made[name].tokens / 1e6:.1f}M tokens" for name in _PAIR)),
             _row(
-                "in", *(f"{made[name].minutes:.0f} min, {made[name].threads} CPU threads" for name in _PAIR)
+                "in", *(f"{made[name].minutes:.0f} min, {_how(made[name], compiled[name])}" for name in _PAIR)
             ),
             "",
             _TEXT.format(
                 context=recipe.expert_size.context,
                 row=recipe.expert_corpus.row,
                 vocabulary=recipe.vocabulary,
-                families=len(gym.FAMILIES),
+                families=len(shares),
                 careless=recipe.amateur_corpus.carelessness,
             ),
             "## Measured",
@@ -47,7 +49,7 @@ def card(recipe: Recipe, made: dict[str, Made], results: Results) -> str:
             "",
             "| family | wrong in the text | expert | amateur | contrast | contrast minus expert | gains / losses |",
             "|---|---|---|---|---|---|---|",
-            *(_line(f"{name} | {SHARES[name]:.0%}", line) for name, line in results.families.items()),
+            *(_line(f"{name} | {_mistaken(shares, name)}", line) for name, line in results.families.items()),
             "",
             _LIMITS,
         ]
@@ -95,6 +97,15 @@ def _shape(size: Size) -> str:
         f"{size.layers} layers, hidden {size.hidden}, intermediate {size.intermediate}, "
         f"{size.heads} heads of {size.head_size}"
     )
+
+
+def _how(made: Made, compiled: bool) -> str:
+    threads = f"{made.threads} CPU thread{'s' if made.threads > 1 else ''}"
+    return f"{threads}, compiled" if compiled else threads
+
+
+def _mistaken(shares: Mapping[str, float], family: str) -> str:
+    return f"{shares[family]:.0%}" if family in shares else "not in it"
 
 
 def _row(*cells: str) -> str:

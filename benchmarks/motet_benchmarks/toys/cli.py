@@ -9,73 +9,78 @@ import typer
 
 app = typer.Typer(help="Make and measure the bundled models.", no_args_is_help=True)
 
+RESULTS = Path("benchmarks/results/toys.json")
+
 Folder = Annotated[
     Path | None,
     typer.Option(help="Where expert/ and amateur/ stand; the installed package's own folder when left out."),
 ]
-ResultsFile = Annotated[Path, typer.Option(help="The JSON file that holds what was measured.")]
+ResultsFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="The JSON file with the record of the pair: how it was made, which weights these are, what was "
+        f"measured. FOLDER/toys.json when left out, or {RESULTS} without a folder."
+    ),
+]
 Count = Annotated[int, typer.Option(min=1, help="Test problems of each family.")]
 Tuning = Annotated[
     int, typer.Option(min=1, help="Validation problems of each family that choose the contrast.")
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; torch's own choice when left out.")]
 
-RESULTS = Path("benchmarks/results/toys.json")
-
 
 @app.command()
 def build(
     folder: Folder = None,
-    results: ResultsFile = RESULTS,
+    results: ResultsFile = None,
     count: Count = 40,
     tuning: Tuning = 12,
     threads: Threads = None,
-    compiled: Annotated[bool, typer.Option(help="Compile the models; needs a C++ compiler.")] = False,
 ) -> None:
-    """Train the pair anew, measure it, and write its card. Takes an hour or two on two CPU cores."""
-    from dataclasses import replace
+    """Train the pair anew, measure it, and write its record and card. Takes an hour or two on two CPU cores.
 
-    from motet_benchmarks.toys import report
+    The models that stand in the folder are replaced when both new ones are trained. From there on `evaluate` can take
+    over, should measuring be interrupted.
+    """
+    from motet_benchmarks.toys import record, report
     from motet_benchmarks.toys.build import build as build_pair
     from motet_benchmarks.toys.settings import Recipe
 
     _use(threads)
-    recipe = Recipe()
-    recipe = replace(
-        recipe,
-        expert=replace(recipe.expert, compiled=compiled),
-        amateur=replace(recipe.amateur, compiled=compiled),
-    )
-    where = folder or _bundled()
-    made = build_pair(recipe, where)
-    report.write(recipe, where, results, made, count=count, tuning=tuning, say=typer.echo)
+    where, path = _places(folder, results)
+    made = build_pair(Recipe(), where, typer.echo)
+    record.write(made, path)
+    report.measure(made, where, path, count=count, tuning=tuning, say=typer.echo)
 
 
 @app.command()
 def evaluate(
     folder: Folder = None,
-    results: ResultsFile = RESULTS,
+    results: ResultsFile = None,
     count: Count = 40,
     tuning: Tuning = 12,
     threads: Threads = None,
 ) -> None:
-    """Measure a pair that `build` made, and write its card again."""
-    from motet_benchmarks.toys import report
-    from motet_benchmarks.toys.settings import Recipe
+    """Measure a pair that `build` made, and write its record and card again."""
+    from motet_benchmarks.toys import record, report
 
     _use(threads)
-    where = folder or _bundled()
+    where, path = _places(folder, results)
     try:
-        made = report.read_made(results)
+        made = record.read(path)
+        record.check(made, where)
     except (OSError, ValueError) as problem:
-        raise typer.BadParameter(str(problem), param_hint="--results") from None
-    report.write(Recipe(), where, results, made, count=count, tuning=tuning, say=typer.echo)
+        raise typer.BadParameter(str(problem), param_hint="--folder / --results") from None
+    report.measure(made, where, path, count=count, tuning=tuning, say=typer.echo)
 
 
-def _bundled() -> Path:
+def _places(folder: Path | None, results: Path | None) -> tuple[Path, Path]:
+    """Where the models stand, and where their record."""
     from motet_models import EXPERT
 
-    return EXPERT.parent
+    if folder is None:
+        return EXPERT.parent, results or RESULTS
+    return folder, results or folder / "toys.json"
 
 
 def _use(threads: int | None) -> None:

@@ -20,6 +20,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from motet_benchmarks.toys.rows import Batch
 from motet_benchmarks.toys.settings import Size, Training
 
+# Where nobody watches the bar, a line every so many steps.
+LINES = 100
+
 
 def new_model(size: Size, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
     """A Llama of this size with fresh weights; the same seed gives the same weights."""
@@ -43,6 +46,15 @@ def new_model(size: Size, tokenizer: PreTrainedTokenizerFast, seed: int) -> Llam
         return LlamaForCausalLM(config)
 
 
+def why_uncompiled() -> str:
+    """Why torch.compile doesn't work here; empty if it does. Takes seconds."""
+    try:
+        torch.compile(functional.silu)(torch.ones(8, device=_device()))
+    except RuntimeError as problem:
+        return str(problem).strip().partition("\n")[0]
+    return ""
+
+
 def pretrain(
     model: LlamaForCausalLM,
     batches: Iterator[Batch],
@@ -56,7 +68,7 @@ def pretrain(
     `after` is called with the number of steps done after each of them. Raises ArithmeticError if the loss is no
     longer finite.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device()
     model.to(device).train()
     voice = torch.compile(model) if training.compiled else model
     optimizers = _optimizers(model, training)
@@ -83,10 +95,19 @@ def pretrain(
                 raise ArithmeticError(f"{title}: the loss of step {step} is {losses[-1]}")
             tokens += batch.tokens
             speed = tokens / (time.monotonic() - began)
-            progress.update(task, advance=1, loss=sum(losses[-50:]) / len(losses[-50:]), speed=speed)
+            recent = sum(losses[-50:]) / len(losses[-50:])
+            progress.update(task, advance=1, loss=recent, speed=speed)
+            if not progress.console.is_terminal and step % LINES == 0:
+                progress.console.print(
+                    f"{title}: {step:,} of {training.steps:,} steps, loss {recent:.3f}, {speed:,.0f} tokens/s"
+                )
             after(step)
     model.to("cpu").eval()
     return losses
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _loss(

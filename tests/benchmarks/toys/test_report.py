@@ -1,22 +1,21 @@
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from motet_benchmarks.statistics import share
-from motet_benchmarks.toys import Recipe, cli
-from motet_benchmarks.toys.build import Made
+from motet_benchmarks.toys import Recipe, cli, report
 from motet_benchmarks.toys.card import card
 from motet_benchmarks.toys.evaluate import Outcomes, Results, Trial
-from motet_benchmarks.toys.report import read_made
+from motet_benchmarks.toys.record import WEIGHTS, Made, Record, digest, read, write
 
-MADE = {
-    "expert": Made(parameters=3_400_000, tokens=20_000_000, minutes=50.2, threads=2, loss=0.3),
-    "amateur": Made(parameters=140_000, tokens=2_400_000, minutes=1.7, threads=1, loss=0.6),
-}
+EXPERT = Made(parameters=3_400_000, tokens=20_000_000, minutes=50.2, threads=2, loss=0.3, sha256="e")
+AMATEUR = Made(parameters=140_000, tokens=2_400_000, minutes=1.7, threads=1, loss=0.6, sha256="a")
+RECORD = Record(
+    Recipe(), {"addition": 0.28, "backwards": 0.55}, "2.13.0", {"expert": EXPERT, "amateur": AMATEUR}
+)
 
 
 def results() -> Results:
@@ -29,8 +28,24 @@ def results() -> Results:
     return Results(10, 0, 0.5, 0.1, trials, outcomes.line(), outcomes.line(), lines)
 
 
+@pytest.fixture
+def pair(tmp_path):
+    """A folder with a pair's weights and its record, not measured yet."""
+    made = {}
+    for name in ("expert", "amateur"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / WEIGHTS).write_bytes(name.encode())
+        made[name] = replace(RECORD.made[name], sha256=digest(tmp_path / name))
+    write(replace(RECORD, made=made), tmp_path / "toys.json")
+    return tmp_path
+
+
+def evaluate(*options: object):
+    return CliRunner().invoke(cli.app, ["evaluate", *map(str, options)])
+
+
 def test_the_card_shows_gains_and_losses_as_measured():
-    text = card(Recipe(), MADE, results())
+    text = card(RECORD, results())
     assert "| **all families** | 60.0% (39-78) | 0.0% (0-16) | 85.0% (64-95) |" in text
     assert (
         "| addition | 28% | 100.0% (72-100) | 0.0% (0-28) | 90.0% (60-98) | -10.0 (-30.0 to +0.0) | 0 / 1 |"
@@ -39,26 +54,36 @@ def test_the_card_shows_gains_and_losses_as_measured():
     assert "| backwards | 55% | 20.0% (6-51) | 0.0% (0-28) | 80.0% (49-94) |" in text
     assert "6 / 0 |" in text
     assert "| parameters | 3,400,000 | 140,000 |" in text
-    assert "| in | 50 min, 2 CPU threads | 2 min, 1 CPU threads |" in text
+    assert "| in | 50 min, 2 CPU threads, compiled | 2 min, 1 CPU thread |" in text
+    assert "gym's 2 families" in text
     assert "{" not in text
 
 
-def test_what_is_known_of_a_build_is_read_back(tmp_path):
-    path = tmp_path / "toys.json"
-    path.write_text(json.dumps({"made": {name: asdict(made) for name, made in MADE.items()}}))
-    assert read_made(path) == MADE
+def test_the_card_says_which_families_the_text_did_not_hold():
+    text = card(replace(RECORD, shares={"addition": 0.28}), results())
+    assert "| backwards | not in it | 20.0% (6-51) |" in text
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"made": {"expert": {"parameters": 1}}}', '{"made": 3}'])
-def test_other_files_are_refused_by_name(tmp_path, text: str):
-    path = tmp_path / "toys.json"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=r"toys\.json: not the results of a build"):
-        read_made(path)
+def test_measuring_keeps_how_the_pair_was_made(pair, monkeypatch):
+    monkeypatch.setattr(report, "evaluate", lambda expert, amateur, **options: results())
+    before = read(pair / "toys.json")
+    ran = evaluate("--folder", pair)
+    assert ran.exit_code == 0, ran.output
+    after = read(pair / "toys.json")
+    assert after == replace(before, measured=results())
+    assert (pair / "README.md").read_text() == card(after, results())
+
+
+def test_other_weights_are_not_measured(pair):
+    (pair / "expert" / WEIGHTS).write_bytes(b"another")
+    ran = evaluate("--folder", pair)
+    assert ran.exit_code == 2
+    assert "not the weights on record" in " ".join(ran.output.replace("│", " ").split())
+    assert read(pair / "toys.json").measured is None
 
 
 def test_measuring_without_a_build_names_the_option(tmp_path):
-    ran = CliRunner().invoke(cli.app, ["evaluate", "--results", str(tmp_path / "none.json")])
+    ran = evaluate("--results", tmp_path / "none.json")
     assert ran.exit_code == 2
     assert "--results" in ran.output
-    assert "none.json" in ran.output.replace("\n", "")
+    assert "none.json" in "".join(ran.output.replace("│", " ").split())

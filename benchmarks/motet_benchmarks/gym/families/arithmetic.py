@@ -75,26 +75,34 @@ def subtraction(rng: random.Random) -> Problem:
 )
 def product(rng: random.Random) -> Problem:
     """Multiply two numbers."""
-    small = rng.randint(2, 9)
-    large = rng.randint(2, min(200 // small, 99))
+    small, large = sorted((rng.randint(2, 9), rng.randint(2, 119)))
     a, b = rng.choice([(small, large), (large, small)])
-    small, large = min(a, b), max(a, b)
     tens, ones = large // 10 * 10, large % 10
     slip = small * large + small
-    steps, wrong_steps = [f"{a} * {b} = {a * b}"], [f"{a} * {b} = {slip}"]
+    steps, wrong_steps = [f"{small} * {large} = {a * b}"], [f"{small} * {large} = {slip}"]
     if tens:
         start = f"{small} * {tens} = {small * tens}"
         steps = [start, *_last_product(small, ones, small * ones, small * tens)]
         wrong_steps = [start, *_last_product(small, ones, small * ones + small, small * tens)]
     return Problem(
+        # The order belongs to the wording, so that both orders stand in one split.
+        key=f"{small} {large}",
         fields={"a": a, "b": b},
         answer=a * b,
-        mistakes=[("copied-operand", b), ("added", a + b), ("once-too-often", slip)],
-        kin=[("product", f"{b} {a}")],
+        mistakes=[("copied-operand", large), ("added", a + b), ("once-too-often", slip)],
+        kin=[("product", key) for key in _worked_with(small, large)],
         steps=steps,
         wrong_steps=wrong_steps,
         wrong_at=1 if tens else 0,
     )
+
+
+def _worked_with(small: int, large: int) -> list[str]:
+    """The products that have small * large among their worked steps."""
+    if large < 10:
+        tens = range(10, 120, 10)
+        return [f"{a} {ten + b}" for a, b in ((small, large), (large, small)) for ten in tens]
+    return [f"{small} {large + ones}" for ones in range(1, 10)] if large % 10 == 0 else []
 
 
 def _last_product(small: int, ones: int, part: int, rest: int) -> list[str]:

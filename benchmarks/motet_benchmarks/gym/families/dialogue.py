@@ -7,7 +7,7 @@ import random
 from motet_benchmarks.gym.families.arithmetic import LARGEST_FIRST_TERM, NEXT_TERMS
 from motet_benchmarks.gym.families.spelling import backwards_kin
 from motet_benchmarks.gym.family import Problem, family
-from motet_benchmarks.gym.words import COLOURS, NAMES, any_word, two_of_different_length
+from motet_benchmarks.gym.words import COLOURS, NAMES, THINGS, any_word, two_of_different_length
 
 
 @family(
@@ -50,13 +50,15 @@ def then_longer(rng: random.Random) -> Problem:
     "Which colour do I like?",
     "What colour did I say?",
     "Name the colour that I like.",
-    history=("I am {name} and I like {colour}.", "Hello {name}."),
-    terms=(*NAMES, *COLOURS),
+    history=("I am {name}, I like {colour} and I have a {thing}.", "Hello {name}."),
+    terms=(*NAMES, *COLOURS, *THINGS),
 )
 def then_recall(rng: random.Random) -> Problem:
     """Recall what the user said before."""
-    name, colour = rng.choice(NAMES), rng.choice(COLOURS)
-    return Problem(fields={"name": name, "colour": colour}, answer=colour, mistakes=[("the-name", name)])
+    name, colour, thing = rng.choice(NAMES), rng.choice(COLOURS), rng.choice(THINGS)
+    return Problem(
+        fields={"name": name, "colour": colour, "thing": thing}, answer=colour, mistakes=[("the-name", name)]
+    )
 
 
 @family(

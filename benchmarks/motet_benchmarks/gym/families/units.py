@@ -50,14 +50,14 @@ def minutes(rng: random.Random) -> Problem:
 )
 def coins(rng: random.Random) -> Problem:
     """Add up coins."""
-    x, y = rng.sample((1, 2, 5, 10, 20), 2)
+    # The smaller coins first: the other order would be the same problem again.
+    x, y = sorted(rng.sample((1, 2, 5, 10, 20), 2))
     a, b = rng.randint(2, 9), rng.randint(2, 9)
     parts, total = [f"{a} * {x} = {a * x}", f"{b} * {y} = {b * y}"], a * x + b * y
     return Problem(
         fields={"a": a, "x": x, "b": b, "y": y},
         answer=total,
         mistakes=[("copied-first", a), ("only-first", a * x)],
-        kin=[("coins", f"{b} {y} {a} {x}")],
         steps=[*parts, f"{a * x} + {b * y} = {total}"],
         wrong_steps=[*parts, f"{a * x} + {b * y} = {a * x}"],
         wrong_at=2,

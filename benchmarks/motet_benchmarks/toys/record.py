@@ -1,0 +1,94 @@
+"""What is on record about a pair: how it was made, which files came of it, and what they can do."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import file_digest
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from motet_benchmarks.toys.evaluate import Results
+from motet_benchmarks.toys.settings import Recipe
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How one model came about."""
+
+    parameters: int
+    tokens: int
+    """Tokens of text it was trained on, filling left out."""
+    minutes: float
+    threads: int
+    loss: float
+    """Mean of the last hundred steps, in nats."""
+    sha256: str
+    """Of its weights file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Everything known about a pair."""
+
+    recipe: Recipe
+    """As it was followed on the machine that made the pair."""
+    shares: Mapping[str, float]
+    """Part of each family's answers that is mistaken in the expert's text."""
+    torch: str
+    """The version that trained."""
+    made: Mapping[str, Made]
+    """By "expert" and "amateur"."""
+    measured: Results | None = None
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 of the weights in a model's folder. Raises OSError if they can't be read."""
+    with (folder / WEIGHTS).open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def check(record: Record, folder: Path) -> None:
+    """See to it that `folder`/expert and `folder`/amateur are the pair on record.
+
+    Raises OSError if their weights can't be read, ValueError naming the file that is another.
+    """
+    for name, made in record.made.items():
+        if (found := digest(folder / name)) != made.sha256:
+            raise ValueError(
+                f"{folder / name / WEIGHTS}: not the weights on record: sha256 {found}, on record {made.sha256}"
+            )
+
+
+def read(path: Path) -> Record:
+    """The record that `write` wrote.
+
+    Raises OSError if it can't be read, ValueError naming the file and the field if it holds something else.
+    """
+    try:
+        record = TypeAdapter(Record).validate_json(path.read_bytes())
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise ValueError(f"{path}: not the record of a pair: {where}: {first['msg']}") from problem
+    if set(record.made) != {"expert", "amateur"}:
+        raise ValueError(f"{path}: not the record of a pair: made: must name expert and amateur")
+    return record
+
+
+def write(record: Record, path: Path) -> None:
+    """Put the record into `path` as JSON."""
+    replace(path, json.dumps(asdict(record), indent=1) + "\n")
+
+
+def replace(path: Path, text: str) -> None:
+    """Write `text` beside `path` and rename it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)

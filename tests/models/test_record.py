@@ -1,0 +1,40 @@
+"""The bundled weights, their record and their card belong together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from motet_benchmarks.toys.card import card
+from motet_benchmarks.toys.cli import RESULTS
+from motet_benchmarks.toys.record import check, read
+from motet_models import EXPERT
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def record():
+    return read(ROOT / RESULTS)
+
+
+def test_the_record_is_that_of_the_weights(record):
+    check(record, EXPERT.parent)
+
+
+def test_the_card_says_what_is_on_record(record):
+    assert record.measured is not None
+    assert (EXPERT.parent / "README.md").read_text(encoding="utf-8") == card(record, record.measured)
+
+
+def test_the_record_is_of_the_models_as_they_stand(record):
+    from transformers import AutoConfig
+
+    for name, size in (("expert", record.recipe.expert_size), ("amateur", record.recipe.amateur_size)):
+        config = AutoConfig.from_pretrained(EXPERT.parent / name)
+        assert (config.num_hidden_layers, config.hidden_size, config.intermediate_size) == (
+            *(size.layers, size.hidden, size.intermediate),
+        )
+        assert (config.num_attention_heads, config.head_dim) == (size.heads, size.head_size)
+        assert (config.max_position_embeddings, config.vocab_size) == (size.context, record.recipe.vocabulary)
