@@ -97,6 +97,9 @@ def serve_command(
     amateur: Annotated[
         str | None, typer.Option(help="The model to contrast with: a folder or hub name.")
     ] = None,
+    amateur_revision: Annotated[
+        str | None, typer.Option(help="The amateur's branch, tag or commit on the hub.")
+    ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")
@@ -142,6 +145,7 @@ def serve_command(
         ServeCommand(
             model=first or model,
             amateur=amateur,
+            amateur_revision=amateur_revision,
             host=host,
             port=port,
             contrast=_contrast(contrast_strength, contrast_plausibility, contrast_form),

@@ -46,6 +46,7 @@ class ServeCommand(BaseModel):
         str | None, Field(description="A folder or hub name; the bundled expert if not given.")
     ] = None
     amateur: str | None = None
+    amateur_revision: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="0 takes a free one.")] = 8000
     contrast: Contrast = Contrast()
@@ -87,8 +88,7 @@ def serve(command: ServeCommand) -> None:
     if command.default_chat_template == "chatml" and not vllm_private.has_chat_template(options):
         options.chat_template = CHATML
         settings = settings.model_copy(update={"chatml": True})
-    if amateur is not None:
-        _pair(options, model, amateur)
+    shortened = None if amateur is None else _pair(options, model, amateur, command.amateur_revision)
     options.motet = settings
 
     name = (options.served_model_name or [model])[0]
@@ -100,6 +100,7 @@ def serve(command: ServeCommand) -> None:
         source="bundled" if command.model is None else model,
         amateur="bundled" if amateur is not None and command.amateur is None else amateur,
         address=f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}",
+        shortened=shortened,
         presets=list(settings.presets),
         key=bool(options.api_key or os.environ.get("VLLM_API_KEY")),
     )
@@ -118,6 +119,8 @@ def _models(command: ServeCommand) -> tuple[str, str | None]:
         _check_model("model", command.model)
     if command.amateur is not None:
         _check_model("amateur", command.amateur)
+    elif command.amateur_revision is not None:
+        raise LaunchError("--amateur-revision: names a revision of an amateur; give --amateur MODEL as well")
     if command.model is not None:
         return command.model, command.amateur
     from motet_models import AMATEUR, EXPERT
@@ -215,11 +218,15 @@ def _defaults(command: ServeCommand, model: str, port: int) -> dict[str, Any]:
     return defaults
 
 
-def _pair(options: Any, model: str, amateur: str) -> None:
+def _pair(options: Any, model: str, amateur: str, revision: str | None) -> int | None:
+    """Makes the options those of a pair; returns the context in tokens where the amateur shortened it."""
     from motet_decoding.engine.launch import pair_options
 
-    for name, value in pair_options(model, amateur, vars(options)).items():
+    paired = pair_options(model, amateur, vars(options), amateur_revision=revision)
+    shortened: int | None = paired["max_model_len"] if options.max_model_len is None else None
+    for name, value in paired.items():
         setattr(options, name, value)
+    return shortened
 
 
 def split_model(arguments: Sequence[str]) -> tuple[str | None, list[str]]:

@@ -8,7 +8,14 @@ import sys
 import pytest
 
 from motet_decoding.contrast import Contrast
-from motet_decoding.engine.arguments import KEY_VARIABLE, engine_arguments, ensure_engine_key, read_contrast
+from motet_decoding.engine.arguments import (
+    KEY_PREFIX,
+    KEY_VARIABLE,
+    engine_arguments,
+    engine_key,
+    ensure_engine_key,
+    read_contrast,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +32,19 @@ def test_round_trip(key):
 @pytest.mark.parametrize("extra", [None, {}, {"contrast": "{}"}, {"motet": "{}"}])
 def test_what_a_client_can_write_is_not_read(extra, key):
     assert read_contrast(extra, key) is None
+
+
+def test_a_contrast_under_another_key_never_passes_for_a_plain_request(key):
+    theirs = {f"{KEY_PREFIX}another": Contrast().model_dump_json()}
+    with pytest.raises(ValueError, match=f"reserved.*{KEY_VARIABLE}"):
+        read_contrast(theirs, key)
+
+
+def test_a_process_that_was_handed_no_key_says_so(key, monkeypatch):
+    assert engine_key() == key
+    monkeypatch.delenv(KEY_VARIABLE)
+    with pytest.raises(RuntimeError, match=KEY_VARIABLE):
+        engine_key()
 
 
 def test_the_key_stays_within_a_server_and_differs_between_servers(key):

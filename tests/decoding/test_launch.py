@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from motet_decoding.engine.arguments import KEY_VARIABLE
 from motet_decoding.engine.launch import PROCESSOR, pair_options
 from motet_decoding.errors import LaunchError
 from motet_decoding.testing import byte_tokenizer, llama_config, write_model
@@ -71,12 +74,67 @@ def test_a_folder_without_a_tokenizer_is_said(expert, tmp_path):
         ({"speculative_config": {"model": "x"}}, "speculative_config: "),
         ({"enable_prompt_embeds": True}, "enable_prompt_embeds: "),
         ({"compilation_config": {"cudagraph_mode": "FULL"}}, "cudagraph_mode: FULL can't be used"),
+        (
+            {"load_format": "sharded_state"},
+            "load_format: sharded_state can't load .*; auto, .*safetensors can",
+        ),
+        ({"load_format": "dummy"}, "load_format: dummy can't load"),
         ({"hf_overrides": lambda config: config}, "hf_overrides: must be a dictionary"),
     ],
 )
 def test_options_that_cannot_be_honoured(expert, amateur, options, says):
     with pytest.raises(LaunchError, match=says):
         pair_options(expert, amateur, options)
+
+
+SEVERAL_NODES = [
+    {"nnodes": 2},
+    {"headless": True},
+    {"data_parallel_size": 4, "data_parallel_size_local": 2},
+]
+
+
+@pytest.mark.parametrize("options", SEVERAL_NODES, ids=str)
+def test_several_nodes_need_a_key_that_each_of_them_was_given(expert, amateur, options, monkeypatch):
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    with pytest.raises(LaunchError, match=f"^{KEY_VARIABLE}: not set, .* on every node"):
+        pair_options(expert, amateur, options)
+    monkeypatch.setenv(KEY_VARIABLE, "short")
+    with pytest.raises(LaunchError, match=f"^{KEY_VARIABLE}: must have at least 16 characters"):
+        pair_options(expert, amateur, options)
+    secret = "given-on-every-node"
+    monkeypatch.setenv(KEY_VARIABLE, secret)
+    assert secret not in str(pair_options(expert, amateur, options))  # vLLM logs and hashes the options
+    monkeypatch.delenv(KEY_VARIABLE)
+    monkeypatch.setenv("VLLM_RAY_EXTRA_ENV_VARS_TO_COPY", "THEIRS")
+    pair_options(expert, amateur, {"data_parallel_size": 2, "data_parallel_backend": "ray"})
+    assert os.environ["VLLM_RAY_EXTRA_ENV_VARS_TO_COPY"] == f"{KEY_VARIABLE},THEIRS"
+
+
+def test_graphs_over_whole_passes_are_refused(expert, amateur, tmp_path, monkeypatch):
+    variable = "VLLM_USE_BREAKABLE_CUDAGRAPH"
+    monkeypatch.delenv(variable, raising=False)
+    pair_options(expert, amateur, {})
+    assert os.environ[variable] == "0"  # or vLLM would choose
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(LaunchError, match=f"^{variable}: "):
+        pair_options(expert, amateur, {})
+
+
+def test_a_revision_is_handed_on_and_is_the_one_whose_tokenizer_is_compared(expert, amateur, monkeypatch):
+    from transformers import AutoTokenizer
+
+    load, compared = AutoTokenizer.from_pretrained, []
+    monkeypatch.setattr(
+        AutoTokenizer,
+        "from_pretrained",
+        lambda path, revision=None, **rest: compared.append((path, revision)) or load(path, **rest),
+    )
+    options = pair_options(expert, amateur, {"revision": "of-the-expert"}, amateur_revision="of-the-amateur")
+    assert options["hf_overrides"]["motet"]["revision"] == "of-the-amateur"
+    assert compared == [(expert, "of-the-expert"), (amateur, "of-the-amateur")]
+    pair_options(expert, amateur, {"revision": "one", "tokenizer": amateur, "tokenizer_revision": "two"})
+    assert compared[2] == (amateur, "two")
 
 
 def test_paths_that_are_no_models(expert, amateur, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from types import SimpleNamespace
 
 import numpy as np
@@ -31,8 +32,8 @@ def asking(contrast, **params):
 
 @pytest.fixture
 def config():
-    hf_config = SimpleNamespace(motet={"amateur": "somewhere", "key": ensure_engine_key()})
-    return SimpleNamespace(model_config=SimpleNamespace(hf_config=hf_config), instance_id=f"{id(hf_config)}")
+    ensure_engine_key()
+    return SimpleNamespace(instance_id=uuid.uuid4().hex)
 
 
 @pytest.fixture
@@ -62,8 +63,16 @@ def check(scores, expert, amateur, asked):
 
 
 def apply_v1(processor, stage, asked):
-    expert, stage.hidden = torch.randn(len(asked), VOCAB), torch.randn(len(asked), VOCAB)
-    check(processor.apply(expert.clone()), expert, stage.hidden, asked)
+    expert, amateur = torch.randn(len(asked), VOCAB), torch.randn(len(asked), VOCAB)
+    stage.hidden = amateur
+    check(processor.apply(expert.clone()), expert, amateur, asked)
+
+
+def test_a_forged_argument_is_refused_where_requests_come_in():
+    ContrastProcessor.validate_params(asking(STRONG))
+    ContrastProcessor.validate_params(SamplingParams(extra_args={"theirs": 1}))
+    with pytest.raises(ValueError, match="reserved for the server"):
+        ContrastProcessor.validate_params(SamplingParams(extra_args={"motet-forged": "{}"}))
 
 
 def test_v1_follows_the_batch(config, stage):
@@ -111,8 +120,9 @@ def test_v2_finds_its_rows_by_slot(config, stage):
     assert processor.add_request(2, PLAIN) is False
     assert processor.add_request(7, asking(WEAK)) is True
     for slots, asked in (([2, 7, 5], [None, WEAK, STRONG]), ([5, 7], [STRONG, WEAK]), ([2], [None])):
-        expert, stage.hidden = torch.randn(len(slots), VOCAB), torch.randn(len(slots), VOCAB)
-        check(processor.apply(expert.clone(), context(slots)), expert, stage.hidden, asked)
+        expert, amateur = torch.randn(len(slots), VOCAB), torch.randn(len(slots), VOCAB)
+        stage.hidden = amateur
+        check(processor.apply(expert.clone(), context(slots)), expert, amateur, asked)
 
 
 def test_v2_wants_the_amateur_only_for_the_slots_that_run(config, stage):
@@ -131,13 +141,21 @@ def test_v2_wants_the_amateur_only_for_the_slots_that_run(config, stage):
 def test_v2_counts_penalties_once(config, stage):
     processor = ContrastProcessor(config, SimpleNamespace(device=torch.device("cpu")))
     processor.add_request(0, asking(STRONG, presence_penalty=0.5))
-    expert, stage.hidden = torch.randn(1, VOCAB), torch.randn(1, VOCAB)
+    expert, amateur = torch.randn(1, VOCAB), torch.randn(1, VOCAB)
     penalty = torch.zeros(1, VOCAB)
     penalty[0, 4] = -0.5
-    stage.unedited = expert
+    stage.hidden, stage.unedited = amateur, expert
     scores = processor.apply(expert + penalty, context([0]))
-    unpenalised = contrast_scores(expert, stage.hidden, STRONG)
+    unpenalised = contrast_scores(expert, amateur, STRONG)
     torch.testing.assert_close(scores.softmax(-1), (unpenalised + penalty).softmax(-1))
+
+
+def test_nothing_of_a_step_outlives_its_contrast(config, stage):
+    processor = ContrastProcessor(config, torch.device("cpu"), False)
+    processor.update_state(update(1, added=[(0, asking(STRONG))]))
+    stage.hidden, stage.unedited = torch.zeros(1, VOCAB), torch.zeros(1, VOCAB)
+    processor.apply(torch.zeros(1, VOCAB))
+    assert (stage.hidden, stage.unedited) == (None, None)
 
 
 def test_a_contrast_without_the_amateur_is_never_passed_off_as_one(config, stage):

@@ -58,18 +58,35 @@ def test_a_class_compiled_as_a_whole_is_paired_uncompiled():
     assert not _should_ignore_torch_compile(expert)
 
 
+def test_a_second_checkpoint_is_read_where_the_first_is():
+    from types import SimpleNamespace
+
+    from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
+
+    config = SimpleNamespace(model="somewhere", revision="abc")
+    source = vllm_private.weights_source(
+        SimpleNamespace(fall_back_to_pt_during_load=False), config, "amateur."
+    )
+    assert source == DefaultModelLoader.Source("somewhere", "abc", prefix="amateur.", fall_back_to_pt=False)
+    assert "secondary_weights" in inspect.getsource(DefaultModelLoader.get_all_weights)
+    formats = vllm_private.two_checkpoint_formats()
+    assert {"auto", "hf", "safetensors"} <= set(formats)
+    assert not {"dummy", "tensorizer", "sharded_state", "runai_streamer"} & set(formats)
+
+
+def test_vllm_knows_which_architectures_it_cannot_compile():
+    assert "DeepseekV4ForCausalLM" in vllm_private.whole_graph_architectures()
+    assert "LlamaForCausalLM" not in vllm_private.whole_graph_architectures()
+
+
 def test_signatures():
     from vllm.compilation.backends import set_model_tag
     from vllm.forward_context import ForwardContext
-    from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
     from vllm.model_executor.model_loader.utils import initialize_model
     from vllm.v1.worker.gpu.model_states.interface import ModelState
 
     assert "vllm_config" in inspect.signature(initialize_model).parameters
     assert "tag" in inspect.signature(set_model_tag).parameters
-    source = vllm_private.weights_source("somewhere", "amateur.")
-    assert (source.model_or_path, source.revision, source.prefix) == ("somewhere", None, "amateur.")
-    assert isinstance(source, DefaultModelLoader.Source)
     assert "attn_metadata" in ForwardContext.__dataclass_fields__
     assert list(inspect.signature(ModelState.prepare_inputs).parameters) == [
         "self",

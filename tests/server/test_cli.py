@@ -97,6 +97,7 @@ def test_an_unknown_command_is_refused():
         (["{tmp}"], "no config.json"),
         (["{model}", "--amateur", "/no/such/model"], "amateur: /no/such/model doesn't exist"),
         (["--model", "{model}", "--amateur", "{tmp}"], "amateur: "),
+        (["{model}", "--amateur-revision", "main"], "--amateur-revision"),
         (["{model}", "--model", "{model}"], "named twice"),
         (["{model}", "--contrast-strength", "-1"], "--contrast-strength"),
         (["{model}", "--contrast-plausibility", "nan"], "--contrast-plausibility"),

@@ -103,6 +103,11 @@ def test_the_block_offers_contrast_only_where_there_is_an_amateur():
     assert "--amateur MODEL" in alone
 
 
+def test_the_block_says_where_the_amateur_shortens_the_context():
+    assert "128 tokens, all that the amateur reads" in block(shortened=128)
+    assert "tokens" not in block()
+
+
 def test_the_block_says_that_a_key_is_needed():
     assert "Authorization" in block(key=True)
     assert "Authorization" not in block()

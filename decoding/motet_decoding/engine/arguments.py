@@ -14,8 +14,11 @@ from typing import Any
 
 from motet_decoding.contrast import Contrast
 
-#: Hands the key from the process that launches the engine to those it starts.
+#: Hands the secret from the process that launches the engine to those it starts; on several nodes, a person does.
 KEY_VARIABLE = "MOTET_ENGINE_KEY"
+
+#: What our keys begin with, and no client's may.
+KEY_PREFIX = "motet-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,19 @@ class EngineArguments:
 
 
 def ensure_engine_key() -> str:
-    """This server's secret; made at the first call, inherited by the processes started afterwards."""
-    return os.environ.setdefault(KEY_VARIABLE, f"motet-{secrets.token_hex(16)}")
+    """This server's key; its secret is made at the first call and inherited by the processes started afterwards."""
+    return f"{KEY_PREFIX}{os.environ.setdefault(KEY_VARIABLE, secrets.token_hex(16))}"
+
+
+def engine_key() -> str:
+    """The key of the server that this process works for.
+
+    Raises:
+        RuntimeError: where nobody handed its secret over, so that a contrast could only be ignored.
+    """
+    if not os.environ.get(KEY_VARIABLE):
+        raise RuntimeError(f"{KEY_VARIABLE} isn't set in this process; set it to the same text on every node")
+    return ensure_engine_key()
 
 
 def engine_arguments(contrast: Contrast, cache_salt: str | None = None) -> EngineArguments:
@@ -47,7 +61,17 @@ def engine_arguments(contrast: Contrast, cache_salt: str | None = None) -> Engin
 
 
 def read_contrast(extra_args: Mapping[str, Any] | None, key: str) -> Contrast | None:
-    """What ``engine_arguments`` wrote, or None for a plain request."""
+    """What ``engine_arguments`` wrote, or None for a plain request.
+
+    Raises:
+        ValueError: for a contrast under another key, which must not pass for a plain request.
+    """
+    for name in extra_args or ():
+        if name.startswith(KEY_PREFIX) and name != key:
+            raise ValueError(
+                f"vllm_xargs: names that begin with {KEY_PREFIX} are reserved for the server; if it wrote this one "
+                f"itself, {KEY_VARIABLE} isn't the same on every node"
+            )
     if not extra_args or key not in extra_args:
         return None
     return Contrast.model_validate_json(extra_args[key])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from motet_decoding.engine import PAIRED
-from motet_decoding.engine.arguments import ensure_engine_key
+from motet_decoding.engine import PAIRED, vllm_private
+from motet_decoding.engine.arguments import KEY_VARIABLE, ensure_engine_key
 from motet_decoding.engine.kinds import check_kind, read_model
 from motet_decoding.engine.vocabulary import vocabulary_difference
 from motet_decoding.errors import LaunchError
@@ -26,6 +27,14 @@ _REFUSED = {
     "enable_prompt_embeds": "the amateur can't read the expert's prompt embeddings",
 }
 
+#: With 1, vLLM records CUDA graphs over whole forward passes; it sets that by itself where the variable is absent.
+_WHOLE_GRAPHS = "VLLM_USE_BREAKABLE_CUDAGRAPH"
+
+#: Names more variables that vLLM hands to Ray.
+_COPIED = "VLLM_RAY_EXTRA_ENV_VARS_TO_COPY"
+
+_SECRET_LENGTH = 16
+
 #: Options under which a mixture-of-experts amateur can't be honoured, and why.
 _REFUSED_WITH_EXPERTS = {
     "data_parallel_size": "replicas that don't need it in a step would keep the others waiting for its experts",
@@ -33,7 +42,9 @@ _REFUSED_WITH_EXPERTS = {
 }
 
 
-def pair_options(model: str, amateur: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def pair_options(
+    model: str, amateur: str, options: Mapping[str, Any], *, amateur_revision: str | None = None
+) -> dict[str, Any]:
     """vLLM engine arguments that turn ``model`` into the expert of a pair with ``amateur``.
 
     Args:
@@ -41,6 +52,7 @@ def pair_options(model: str, amateur: str, options: Mapping[str, Any]) -> dict[s
         amateur: the second model: any decoder of text that vLLM serves, the same vocabulary.
         options: the engine arguments asked for otherwise, by vLLM's names (``hf_overrides``,
             ``logits_processors``, ``max_model_len``, ...).
+        amateur_revision: the amateur's branch, tag or commit on the hub; its default branch if not given.
 
     Returns:
         The engine arguments to set over ``options``.
@@ -50,22 +62,36 @@ def pair_options(model: str, amateur: str, options: Mapping[str, Any]) -> dict[s
             can't be honoured.
     """
     _refuse(options)
+    _share_key(options)
     expert_config = read_model("model", {**options, "model": model})
     amateur_config = read_model(
-        "amateur", {"model": amateur, "dtype": expert_config.dtype, "hf_token": options.get("hf_token")}
+        "amateur",
+        {
+            "model": amateur,
+            "revision": amateur_revision,
+            "dtype": expert_config.dtype,
+            "hf_token": options.get("hf_token"),
+        },
     )
     check_kind("model", expert_config)
     check_kind("amateur", amateur_config)
     _check_expert(expert_config)
     _check_experts(amateur_config, options)
-    _check_vocabulary(options.get("tokenizer") or model, amateur)
+    _check_graphs(expert_config, options)
+    _check_vocabulary(expert_config, amateur_config)
     return {
         "hf_overrides": {
             **(options.get("hf_overrides") or {}),
             "architectures": [f"{PAIRED}{expert_config.architecture}"],
-            "motet": {"amateur": amateur, "key": ensure_engine_key()},
+            # The revision that was looked at, whatever the hub has when the weights are read.
+            "motet": {
+                "amateur": amateur_config.model,
+                "revision": amateur_config.revision,
+            },
         },
         "logits_processors": [*(options.get("logits_processors") or ()), PROCESSOR],
+        # vLLM chooses some by the architecture's name, which isn't the expert's own any more.
+        "tokenizer_mode": expert_config.tokenizer_mode,
         "max_model_len": _context_length(options.get("max_model_len"), expert_config, amateur_config),
         "compilation_config": _compilation(options.get("compilation_config")),
     }
@@ -79,8 +105,40 @@ def _refuse(options: Mapping[str, Any]) -> None:
         raise LaunchError(
             "pipeline_parallel_size: can't be used with an amateur; split the models with tensor_parallel_size"
         )
+    formats, asked = vllm_private.two_checkpoint_formats(), options.get("load_format") or "auto"
+    if asked not in formats:
+        raise LaunchError(
+            f"load_format: {asked} can't load an amateur beside the expert; {', '.join(formats)} can"
+        )
     if not isinstance(options.get("hf_overrides") or {}, dict):
         raise LaunchError("hf_overrides: must be a dictionary on a server with an amateur, not a function")
+
+
+def _share_key(options: Mapping[str, Any]) -> None:
+    """Makes the key, where it can reach every process that the engine will have."""
+    local = options.get("data_parallel_size_local")
+    # Balanced from outside or by node, a node's replicas are sent requests by that node's server only.
+    own = options.get("data_parallel_hybrid_lb") or options.get("data_parallel_external_lb")
+    elsewhere = (
+        options.get("headless")
+        or (options.get("nnodes") or 1) > 1
+        or (local is not None and local < (options.get("data_parallel_size") or 1) and not own)
+    )
+    secret = os.environ.get(KEY_VARIABLE)
+    if elsewhere and not secret:
+        raise LaunchError(
+            f"{KEY_VARIABLE}: not set, and this engine has processes on other nodes; set it to the same long random "
+            "text on every node, or they would not know a contrast request from a plain one"
+        )
+    if secret is not None and len(secret) < _SECRET_LENGTH:
+        raise LaunchError(
+            f"{KEY_VARIABLE}: must have at least {_SECRET_LENGTH} characters, or could be guessed"
+        )
+    ensure_engine_key()
+    if options.get("data_parallel_backend") == "ray":
+        # Ray starts the replicas with those variables only that vLLM copies; its workers get all of them.
+        copied = {*filter(None, os.environ.get(_COPIED, "").split(",")), KEY_VARIABLE}
+        os.environ[_COPIED] = ",".join(sorted(copied))
 
 
 def _check_expert(config: ModelConfig) -> None:
@@ -98,16 +156,36 @@ def _check_experts(amateur: ModelConfig, options: Mapping[str, Any]) -> None:
             raise LaunchError(f"{name}: can't be used with a mixture-of-experts amateur: {reason}")
 
 
-def _check_vocabulary(expert: str, amateur: str) -> None:
+def _check_graphs(expert: ModelConfig, options: Mapping[str, Any]) -> None:
+    """A CUDA graph over the whole forward pass would freeze whether the amateur runs."""
+    if os.environ.setdefault(_WHOLE_GRAPHS, "0") == "1":
+        raise LaunchError(
+            f"{_WHOLE_GRAPHS}: can't be used with an amateur, which runs only in the steps that ask"
+        )
+    if expert.architecture in vllm_private.whole_graph_architectures() and not options.get("enforce_eager"):
+        raise LaunchError(
+            f"enforce_eager: needed for {expert.architecture} with an amateur: vLLM doesn't compile it, and CUDA "
+            "graphs over the whole of it would freeze whether the amateur runs"
+        )
+
+
+def _check_vocabulary(expert: ModelConfig, amateur: ModelConfig) -> None:
     from transformers import AutoTokenizer
 
     try:
-        tokenizers = [AutoTokenizer.from_pretrained(path) for path in (expert, amateur)]
+        tokenizers = [
+            AutoTokenizer.from_pretrained(
+                config.tokenizer, revision=config.tokenizer_revision, token=config.hf_token
+            )
+            for config in (expert, amateur)
+        ]
     except (OSError, ValueError) as error:
         raise LaunchError(f"amateur: the tokenizers can't be compared: {error}") from error
     difference = vocabulary_difference(*tokenizers)
     if difference:
-        raise LaunchError(f"amateur: {amateur} doesn't share the tokenizer of {expert}: {difference}")
+        raise LaunchError(
+            f"amateur: {amateur.model} doesn't share the tokenizer of {expert.tokenizer}: {difference}"
+        )
 
 
 def _context_length(asked: Any, expert: ModelConfig, amateur: ModelConfig) -> Any:

@@ -34,12 +34,17 @@ class PairedModel(nn.Module):
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
-        expert = vllm_config.model_config
-        path = expert.hf_config.motet["amateur"]
-        config = vllm_private.second_model_config(vllm_config, _amateur_config(path, expert))
+        expert, load_format = vllm_config.model_config, vllm_config.load_config.load_format
+        if load_format not in vllm_private.two_checkpoint_formats():
+            raise ValueError(f"load_format: {load_format} can't load an amateur beside the expert")
+        config = vllm_private.second_model_config(vllm_config, _amateur_config(expert))
         # Kept out of the module tree: vLLM puts LoRA layers, sized for the expert's batch, over all it finds there.
         self._second = (vllm_private.build_model(config, _AMATEUR), config.model_config)
-        self.secondary_weights = [vllm_private.weights_source(path, f"{_AMATEUR}.")]
+        # The amateur's come last: `load_weights` takes all that follows its first name for its own.
+        self.secondary_weights = [
+            *getattr(self, "secondary_weights", ()),
+            vllm_private.weights_source(*self._second, f"{_AMATEUR}."),
+        ]
         self.expert_hidden_size = expert.get_hidden_size()
         self.stage = stage_of(vllm_config)
         self.stage.head = self.amateur.compute_logits
@@ -58,25 +63,32 @@ class PairedModel(nn.Module):
         **kwargs: Any,
     ) -> torch.Tensor:
         """Hidden states, [tokens, expert_hidden]; with the amateur's behind them where it ran."""
+        stage = self.stage
+        stage.clear()
+        stage.sampling, stage.rehearsing = True, vllm_private.in_dummy_run()
         expert = super().forward(input_ids, positions, intermediate_tensors, inputs_embeds, **kwargs)
-        dummy = vllm_private.in_dummy_run()
-        if not dummy:
-            self.stage.steps += 1
-            self.stage.amateur_steps += self.stage.asking
-        if not self.stage.asking and not dummy:
-            return expert
+        if not stage.rehearsing:
+            stage.steps += 1
+            stage.amateur_steps += stage.asking
+            if not stage.asking:
+                return expert
         amateur = self.amateur(input_ids, positions, None, None)
         return torch.cat([expert, amateur], dim=-1)
 
     def compute_logits(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor | None:
         """The expert's logits, [rows, vocab]; the amateur's hidden rows are left on the stage."""
-        size = self.expert_hidden_size
+        size, stage = self.expert_hidden_size, self.stage
         paired = hidden_states.shape[-1] > size
-        self.stage.hidden = hidden_states[:, size:] if paired else None
         expert_states = hidden_states[:, :size] if paired else hidden_states
         logits: torch.Tensor | None = super().compute_logits(expert_states, *args, **kwargs)  # type: ignore[misc]
+        if not paired or not stage.sampling:
+            return logits
+        stage.sampling, stage.hidden = False, hidden_states[:, size:]
         # Biases and masks are written into these very logits, so an untouched copy must be made here or never.
-        self.stage.unedited = logits.clone() if paired and self.stage.editing and logits is not None else None
+        if logits is not None and (stage.editing or stage.rehearsing):
+            stage.unedited = logits.clone()
+        if logits is not None and stage.rehearsing and stage.processor is not None:
+            stage.processor.rehearse(logits)
         return logits
 
     @property
@@ -108,16 +120,18 @@ class PairedModel(nn.Module):
         return PairedModelState
 
 
-def _amateur_config(path: str, expert: ModelConfig) -> ModelConfig:
+def _amateur_config(expert: ModelConfig) -> ModelConfig:
     from vllm.config import ModelConfig
 
+    named = expert.hf_config.motet
     return ModelConfig(
-        model=path,
-        tokenizer=path,
+        model=named["amateur"],
+        revision=named["revision"],
         dtype=expert.dtype,
         max_model_len=expert.max_model_len,
         seed=expert.seed,
         enforce_eager=expert.enforce_eager,
+        hf_token=expert.hf_token,
     )
 
 

@@ -18,7 +18,7 @@ from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as V2LogitsProcessor
 
 from motet_decoding.contrast import Contrast
-from motet_decoding.engine.arguments import read_contrast
+from motet_decoding.engine.arguments import engine_key, read_contrast
 from motet_decoding.engine.stage import stage_of
 from motet_kernels.contrast import contrast
 
@@ -64,12 +64,21 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
     """
 
     def __init__(self, vllm_config: VllmConfig, *runner: Any) -> None:
-        self.key: str = vllm_config.model_config.hf_config.motet["key"]
+        self.key = engine_key()
         self.stage = stage_of(vllm_config)
         self.stage.processor = self
         #: By batch row (V1) or by slot (V2).
         self.asking: dict[int, _Asking] = {}
         self._rows: tuple[tuple[tuple[int, _Asking], ...], int, _Rows] | None = None
+
+    @classmethod
+    def validate_params(cls, sampling_params: SamplingParams) -> None:
+        """Refuses what would end the engine if ``_admit`` met it; called where requests come in.
+
+        Raises:
+            ValueError: for a sampling argument under a key that only another server of ours could have written.
+        """
+        read_contrast(sampling_params.extra_args, engine_key())
 
     def is_argmax_invariant(self) -> bool:
         """V1: it is not; a contrast is there to change the favourite."""
@@ -119,11 +128,25 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
             asking = [(row, self.asking[slot]) for row, slot in enumerate(slots) if slot in self.asking]
         if not asking:
             return logits
-        hidden, head = self.stage.hidden, self.stage.head
+        try:
+            return self._contrast(logits, self._tensors(tuple(asking), len(logits), logits.device))
+        finally:
+            self.stage.clear()  # the sampler needs the room next
+
+    def rehearse(self, logits: torch.Tensor) -> None:
+        """Contrasts a copy of ``logits``, [rows, vocab], and drops it: the room this takes is room vLLM must leave.
+
+        All rows but one are taken to ask, and to be biased: picking them out takes more than all of them would.
+        """
+        asking = [(row, _Asking(Contrast(), edited=True)) for row in range(max(1, len(logits) - 1))]
+        rows = _Rows.of(asking, len(logits), logits.device)
+        self._contrast(logits.to(torch.float32, copy=True), rows)  # float32 is what samplers hand to `apply`
+        self.stage.clear()
+
+    def _contrast(self, logits: torch.Tensor, rows: _Rows) -> torch.Tensor:
+        hidden, unedited, head = self.stage.hidden, self.stage.unedited, self.stage.head
         if hidden is None or head is None:
             raise RuntimeError("a contrast request reached sampling without the amateur having run")
-        rows = self._tensors(tuple(asking), len(logits), logits.device)
-        unedited = self.stage.unedited
         if rows.index is not None:
             hidden = hidden[rows.index]
             unedited = None if unedited is None else unedited[rows.index]

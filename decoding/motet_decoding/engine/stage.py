@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import torch
@@ -24,9 +24,12 @@ class Stage:
     Attributes:
         asking: whether any request of this step's batch wants the amateur.
         editing: whether one of those also has its logits biased or penalised before the contrast.
+        rehearsing: whether the step is vLLM's own, to see how much memory the heaviest one takes.
+        sampling: whether the logits to sample from are still to come; prompt logprobs are computed after them.
         hidden: the amateur's hidden states at the step's logits rows, [rows, amateur_hidden], or None when it
-            did not run.
-        unedited: the expert's logits before any edit, [rows, vocab]; kept only while ``editing``.
+            did not run or the contrast is made.
+        unedited: the expert's logits before any edit, [rows, vocab]; kept only while ``editing``, until the
+            contrast is made.
         head: maps the amateur's hidden states to its logits.
         processor: the worker's logits processor.
         steps: forward passes so far, vLLM's own warm-ups aside.
@@ -35,12 +38,18 @@ class Stage:
 
     asking: bool = False
     editing: bool = False
+    rehearsing: bool = False
+    sampling: bool = False
     hidden: torch.Tensor | None = None
     unedited: torch.Tensor | None = None
     head: Callable[[torch.Tensor], torch.Tensor] | None = None
-    processor: object | None = None
+    processor: Any = None
     steps: int = 0
     amateur_steps: int = 0
+
+    def clear(self) -> None:
+        """Lets go of the step's tensors."""
+        self.hidden = self.unedited = None
 
 
 _STAGES: WeakValueDictionary[str, Stage] = WeakValueDictionary()

@@ -6,7 +6,7 @@ Seen with vLLM 0.32.0. ``tests/decoding/test_vllm_private.py`` fails when one of
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,9 @@ def reason(error: Exception) -> str:
     """vLLM's own words in an error that may have come through pydantic."""
     from pydantic import ValidationError
 
-    return str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
+    if isinstance(error, ValidationError):
+        return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+    return str(error)
 
 
 def compiled_inside_only(model_class: type[nn.Module]) -> None:
@@ -94,11 +96,37 @@ def _model_tag(tag: str) -> AbstractContextManager[None]:
     return set_model_tag(tag)
 
 
-def weights_source(path: str, prefix: str) -> Any:
-    """A second checkpoint for the default loader, its names under ``prefix``."""
+def weights_source(model: Any, config: ModelConfig, prefix: str) -> Any:
+    """A second model's checkpoint for the default loader, its names under ``prefix``."""
     from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
 
-    return DefaultModelLoader.Source(path, None, prefix=prefix)
+    return DefaultModelLoader.Source(
+        config.model,
+        config.revision,
+        prefix=prefix,
+        fall_back_to_pt=getattr(model, "fall_back_to_pt_during_load", True),
+        allow_patterns_overrides=getattr(model, "allow_patterns_overrides", None),
+        is_unused_weight=getattr(model, "is_unused_checkpoint_weight", None),
+    )
+
+
+def two_checkpoint_formats() -> list[str]:
+    """The ``load_format`` values whose loader reads a model's ``secondary_weights``."""
+    from vllm.model_executor.model_loader import _LOAD_FORMAT_TO_MODEL_LOADER
+    from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
+
+    return sorted(
+        name
+        for name, loader in _LOAD_FORMAT_TO_MODEL_LOADER.items()
+        if issubclass(loader, DefaultModelLoader)
+    )
+
+
+def whole_graph_architectures() -> Collection[str]:
+    """The architectures that vLLM doesn't compile, so that their CUDA graphs hold the whole forward pass."""
+    from vllm.config.vllm import default_breakable_cudagraph_architectures
+
+    return default_breakable_cudagraph_architectures()
 
 
 def load_model(model: Any, config: ModelConfig, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
