@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from motet_decoding.contrast import Contrast
 
 app = typer.Typer(
-    help="Measure decoding and serving, over HTTP, on the bundled models or your own.",
+    help="Measure decoding and serving, over HTTP, on the bundled models or your own. Endpoints that want a key get "
+    "the one in MOTET_API_KEY.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

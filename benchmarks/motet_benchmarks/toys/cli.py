@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from motet_benchmarks.trials import COUNT, TUNING
+
 app = typer.Typer(help="Make and measure the bundled models.", no_args_is_help=True)
 
 RESULTS = Path("benchmarks/results/toys.json")
@@ -33,8 +35,8 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; torch's o
 def build(
     folder: Folder = None,
     results: ResultsFile = None,
-    count: Count = 40,
-    tuning: Tuning = 12,
+    count: Count = COUNT,
+    tuning: Tuning = TUNING,
     threads: Threads = None,
 ) -> None:
     """Train the pair anew, measure it, and write its record and card. Takes an hour or two on two CPU cores.
@@ -57,8 +59,8 @@ def build(
 def evaluate(
     folder: Folder = None,
     results: ResultsFile = None,
-    count: Count = 40,
-    tuning: Tuning = 12,
+    count: Count = COUNT,
+    tuning: Tuning = TUNING,
     threads: Threads = None,
 ) -> None:
     """Measure a pair that `build` made, and write its record and card again."""
