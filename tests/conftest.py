@@ -1,4 +1,4 @@
-"""What every test relies on: no network, no trace in the user's home, asyncio for async tests."""
+"""What every test relies on: no network, no proxy, no trace in the user's home, asyncio for async tests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["VLLM_NO_USAGE_STATS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# The servers that tests talk to are on this machine, whatever stands between it and the world.
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
 
 @pytest.fixture(scope="session", autouse=True)

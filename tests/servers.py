@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,11 @@ import httpx
 import openai
 import pytest
 
-START_SECONDS = 600  # a start takes 30 s of two free cores, and many times that on a busy machine
+#: A start takes 30 s of two free cores, and many times that on a busy machine; less than pytest's own time limit, which
+#: would end a test without the server's last words.
+START_SECONDS = 500
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl, and this machine has none")
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,13 @@ def stop(process: subprocess.Popen[bytes]) -> int:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         return process.wait(timeout=60)
+
+
+def pasted(script: str) -> str:
+    """What ``script`` prints when it is pasted into a shell."""
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done
+    return done.stdout
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:

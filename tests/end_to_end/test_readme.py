@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
+import typer
 from markdown_it import MarkdownIt
+from tests.servers import needs_curl, pasted
+from typer.main import get_command
+
+from motet_server.cli import app
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,12 +32,11 @@ def blocks(language):
 
 
 @pytest.mark.engine
+@needs_curl
 def test_the_curl(bundled):
     (command,) = [block for block in blocks("sh") if block.startswith("curl ")]
-    arguments = ["-sS", "--fail-with-body", "--noproxy", "*"]
-    script = command.replace("curl ", f"curl {shlex.join(arguments)} ", 1).replace(ADDRESS, bundled.url)
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, check=True)
-    answer = json.loads(done.stdout)
+    script = command.replace("curl ", "curl -sS --fail-with-body ", 1).replace(ADDRESS, bundled.url)
+    answer = json.loads(pasted(script))
     assert answer["choices"][0]["message"]["content"]
     assert answer["motet"]["contrast"] == {
         "against": "amateur",
@@ -77,14 +81,35 @@ def test_every_place_in_the_map_is_there():
             assert folder.exists(), line
 
 
+def spans():
+    """The code within sentences and tables."""
+    children = [child for token in MarkdownIt().parse(README) for child in token.children or []]
+    return [child.content for child in children if child.type == "code_inline"]
+
+
+def known_options(*names):
+    """The options of a command of motet's; those of `serve` include vLLM's."""
+    command = get_command(app)
+    for name in names:
+        _, command, _ = command.resolve_command(typer.Context(command), [name])
+    known = {option for one in command.get_params(typer.Context(command)) for option in one.opts}
+    if names == ("serve",):
+        asked = [sys.executable, "-m", "motet_server", "serve", "--vllm-help"]
+        shown = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+        known.update(
+            re.findall(r"--[\w-]+", "".join(line for line in shown.splitlines() if line.startswith("  -")))
+        )
+    return known
+
+
 def test_every_option_exists():
-    named = set(re.findall(r"--(?:contrast|preset|presets|amateur|host|port)[a-z-]*", README))
-    shown = subprocess.run(
-        [sys.executable, "-m", "motet_server", "serve", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"COLUMNS": "200", "PATH": "/usr/bin:/bin"},
-    ).stdout
-    assert named
-    assert {option for option in named if option not in shown} == set()
+    written = [f"motet serve {span}" if span.startswith("-") else span for span in spans()]
+    written += "\n".join(blocks("sh")).splitlines()
+    named = {}
+    for line in written:
+        if re.match(r"(\.venv/bin/)?motet\s", line):
+            command = tuple(takewhile(re.compile("[a-z]+").fullmatch, line.split()[1:]))
+            named.setdefault(command, set()).update(re.findall(r"(?<!\S)--[a-z][\w-]*", line))
+    assert {"--contrast-strength", "--amateur", "--tensor-parallel-size", "--vllm-help"} <= named["serve",]
+    for command, options in named.items():
+        assert options <= known_options(*command), f"motet {' '.join(command)}"

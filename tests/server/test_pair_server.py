@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from tests.servers import Server, running_server, wait_for
+from tests.servers import Server, needs_curl, pasted, running_server, wait_for
 
 from motet_decoding.contrast import Contrast
 
@@ -82,17 +81,23 @@ def told(answer: Any) -> Any:
 # What people see
 
 
-def test_the_start_block_names_what_is_served_and_its_curl_works_as_pasted(server, models):
-    # The block is printed once the server answers, so it may come a moment after the first answer.
+def start_block(server):
+    # It is printed once the server answers, so it may come a moment after the first answer.
     wait_for(lambda: "curl " in server.output)
-    block = server.output[server.output.index("motet 0") :]
+    return server.output[server.output.index("motet 0") :]
+
+
+def test_the_start_block_names_what_is_served(server, models):
+    block = start_block(server)
     for shown in (str(models.expert), str(models.amateur), "toy:contrast", "toy:strong", f"{server.url}/v1"):
         assert shown in block
-    done = subprocess.run(
-        ["bash", "-c", block[block.index("curl ") :]], capture_output=True, text=True, check=False
-    )
-    assert json.loads(done.stdout)["motet"] == TOLD, done
     assert "WARNING" not in server.output
+
+
+@needs_curl
+def test_the_start_blocks_curl_works_as_pasted(server):
+    block = start_block(server)
+    assert json.loads(pasted(block[block.index("curl ") :]))["motet"] == TOLD
 
 
 def test_presets_are_listed_as_models(client):
