@@ -66,11 +66,43 @@ def llama_config(hidden_size: int = 128, layers: int = 3, **overrides: Any) -> A
 
 
 class StepCounter:
-    """A vLLM worker extension (``worker_extension_cls``): how often the amateur ran."""
+    """A vLLM worker extension (``worker_extension_cls``): how often the amateur ran, and for whom (V1 runner)."""
 
     def motet_steps(self) -> tuple[int, int]:
         """Forward passes so far, and those of them in which the amateur took part."""
+        stage = self._motet_stage()
+        return stage.steps, stage.amateur_steps
+
+    def motet_watch(self) -> None:
+        """Starts to note every batch."""
+        runner = self.model_runner  # type: ignore[attr-defined]
+        run, stage = runner.execute_model, self._motet_stage()
+        self._motet_batches: list[tuple[int, int, int]] = []
+
+        def execute_model(scheduled: Any, *args: Any, **kwargs: Any) -> Any:
+            output = run(scheduled, *args, **kwargs)
+            asking = len(stage.processor.asking)
+            plain = runner.input_batch.num_reqs - asking
+            self._motet_batches.append((asking, plain, scheduled.total_num_scheduled_tokens))
+            return output
+
+        runner.execute_model = execute_model
+
+    def motet_batches(self) -> list[tuple[int, int, int]]:
+        """Stops noting; of each batch its contrast requests, its plain requests, and the tokens it computed."""
+        del self.model_runner.execute_model  # type: ignore[attr-defined]
+        return self._motet_batches
+
+    def motet_compiled(self) -> tuple[int, int]:
+        """How many parts of the expert and of the amateur vLLM compiled."""
+        expert = self.model_runner.get_model()  # type: ignore[attr-defined]
+        parts = [
+            [part for part in model.modules() if getattr(part, "do_not_compile", True) is False]
+            for model in (expert, expert.amateur)
+        ]
+        return len(parts[0]), len(parts[1])
+
+    def _motet_stage(self) -> Any:
         from motet_decoding.engine.stage import stage_of
 
-        stage = stage_of(self.vllm_config)  # type: ignore[attr-defined]
-        return stage.steps, stage.amateur_steps
+        return stage_of(self.vllm_config)  # type: ignore[attr-defined]

@@ -40,6 +40,24 @@ def test_greedy_in_a_mixed_batch_with_chunked_prefill(pair, contrasts):
     assert pair.tokens(requests) == expected
 
 
+def test_contrast_and_plain_rows_share_full_batches_while_prompts_are_read(pair, contrasts):
+    """Requests that outlive the reading of all the prompts: the last is still read while all the others write."""
+    rng = random.Random(4)
+    prompts = [[rng.randrange(256) for _ in range(40)] for _ in range(32)]
+    asked = [None if index % 4 == 0 else rng.choice(contrasts) for index in range(32)]
+    pair.llm.collective_rpc("motet_watch")
+    answers = pair.tokens(
+        [
+            pair.request(prompt, contrast, max_tokens=64)
+            for prompt, contrast in zip(prompts, asked, strict=True)
+        ]
+    )
+    batches = pair.llm.collective_rpc("motet_batches")[0]
+    assert max(tokens for asking, plain, tokens in batches if (asking, plain) == (24, 8)) > 32
+    for prompt, contrast, answer in zip(prompts, asked, answers, strict=True):
+        assert answer == pair.reference(prompt, contrast, max_tokens=64)
+
+
 def test_requests_that_come_and_go(pair, contrasts):
     """Seventy requests of very different lengths through 32 places: rows are moved, removed and refilled."""
     requests, expected = mixed_requests(pair, contrasts, count=70, seed=1, max_tokens=40)
