@@ -171,7 +171,7 @@ def everything(
     tuning: Tuning = TUNING,
     tokens: Tokens = 64,
     rounds: Rounds = 12,
-    minutes: Minutes = 4.0,
+    minutes: Minutes = 5.0,
     seed: Seed = 0,
     out: Out = RESULTS,
 ) -> None:

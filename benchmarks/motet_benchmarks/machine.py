@@ -36,9 +36,10 @@ class Circumstances:
         """The same in one line of prose."""
         packages = ", ".join(f"{name} {number}" for name, number in self.versions.items())
         gpus = f", {', '.join(self.gpus)}" if self.gpus else ", no GPU"
+        others = " (others were at work: times can't be relied on)" if self.load > self.cores / 2 else ""
         return (
             f"{self.cpu}, {self.cores} cores, {self.memory_gib:.0f} GiB{gpus}; {self.system}; {packages}; "
-            f"load before the start {self.load:.1f}; {self.date}"
+            f"load before the start {self.load:.1f}{others}; {self.date}"
         )
 
 

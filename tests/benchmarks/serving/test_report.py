@@ -99,6 +99,13 @@ def test_without_the_loop_the_page_keeps_silent_about_it(tmp_path: Path):
     assert "own cost" not in page
 
 
+@pytest.mark.parametrize(("load", "said"), [(0.9, False), (1.1, True)])
+def test_a_busy_machine_is_told(load: float, said: bool):
+    where = replace(circumstances(), cores=2, load=load)
+    assert ("others were at work" in where.sentence()) == said
+    assert f"load before the start {load}" in where.sentence()
+
+
 @pytest.mark.parametrize(
     ("ratio", "verdict"),
     [
