@@ -58,12 +58,7 @@ def serving(
     url_pair: Annotated[str | None, typer.Option(help="A running server with both models.")] = None,
     url_expert: Annotated[str | None, typer.Option(help="A running server with the expert alone.")] = None,
     batches: Annotated[str, typer.Option(help="Requests at once, with commas between.")] = "1,8,32,64",
-    loop: Annotated[
-        bool,
-        typer.Option(
-            help="Also measure, in this process, the transformers loop and the models by themselves."
-        ),
-    ] = True,
+    loop: Annotated[bool, typer.Option(help="Also measure the loop and the models in transformers.")] = True,
     loop_batch: Annotated[int, typer.Option(min=1, help="The batch to measure it at.")] = 32,
     tokens: Tokens = 64,
     rounds: Rounds = 12,
@@ -84,6 +79,7 @@ def serving(
     import asyncio
 
     from motet_benchmarks import serving as benchmark
+    from motet_benchmarks.machine import circumstances
     from motet_benchmarks.pair import EXPERT, PAIR, Pair
 
     with _complaints():
@@ -103,6 +99,7 @@ def serving(
             benchmark.measure(
                 plan,
                 Pair(model, amateur),
+                where=circumstances(),
                 out=out,
                 urls=urls,
                 options=_words(serve_options),
@@ -139,6 +136,7 @@ def contrast(
     import asyncio
 
     from motet_benchmarks import contrast as benchmark
+    from motet_benchmarks.machine import circumstances
     from motet_benchmarks.pair import Pair
 
     with _complaints():
@@ -157,6 +155,7 @@ def contrast(
             benchmark.measure(
                 questions,
                 Pair(model, amateur),
+                where=circumstances(),
                 out=out,
                 url=url,
                 name=name,
@@ -180,6 +179,7 @@ def everything(
 
     from motet_benchmarks import contrast as quality
     from motet_benchmarks import serving as speed
+    from motet_benchmarks.machine import circumstances
     from motet_benchmarks.pair import PAIR, Pair
     from motet_benchmarks.progress import waiting
     from motet_benchmarks.results import check_folder
@@ -190,12 +190,13 @@ def everything(
         questions = quality.Questions(count=count, sweep=True, tuning=tuning, seed=seed)
         plan = speed.Plan(tokens=tokens, rounds=rounds, minutes=minutes, seed=seed)
         check_folder(out)
+        where = circumstances()
         arguments = pair.arguments(side_by_side([], pair.precision()))
         async with AsyncExitStack() as stack:
             with waiting("starting two servers"):
                 urls = await stack.enter_async_context(servers(arguments))
-            await quality.measure(questions, pair, out=out, url=urls[PAIR])
-            await speed.measure(plan, pair, out=out, urls=urls)
+            await quality.measure(questions, pair, where=where, out=out, url=urls[PAIR])
+            await speed.measure(plan, pair, where=where, out=out, urls=urls)
 
     with _complaints():
         asyncio.run(run())

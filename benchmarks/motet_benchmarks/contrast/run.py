@@ -14,7 +14,7 @@ from motet_benchmarks.contrast.ask import Reply, ask
 from motet_benchmarks.contrast.figures import Outcome, paired
 from motet_benchmarks.endpoint import Endpoint
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.machine import circumstances
+from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.pair import PAIR, Pair
 from motet_benchmarks.progress import Steps, waiting
 from motet_benchmarks.results import check_folder, show
@@ -73,6 +73,7 @@ async def measure(
     questions: Questions,
     pair: Pair,
     *,
+    where: Circumstances,
     out: Path,
     url: str | None = None,
     name: str | None = None,
@@ -83,6 +84,7 @@ async def measure(
     Args:
         questions: what to ask.
         pair: the models of the server that is started.
+        where: this machine before anything was started.
         out: the folder for the files.
         url: an endpoint to ask instead.
         name: the model to ask for; the endpoint's first where there is none.
@@ -91,7 +93,6 @@ async def measure(
     Raises BenchmarkError for whatever the user can mend.
     """
     check_folder(out)
-    where = circumstances()
     async with AsyncExitStack() as stack:
         with waiting("starting a server" if url is None else "connecting"):
             if url is None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from motet_benchmarks.endpoint import Endpoint
-from motet_benchmarks.machine import circumstances
+from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.pair import SERVERS, Pair
 from motet_benchmarks.progress import Steps, waiting
 from motet_benchmarks.results import Grid, check_folder, show
@@ -24,6 +24,7 @@ async def measure(
     plan: Plan,
     pair: Pair,
     *,
+    where: Circumstances,
     out: Path,
     urls: Mapping[str, str],
     options: Sequence[str] = (),
@@ -34,6 +35,7 @@ async def measure(
     Args:
         plan: what to measure.
         pair: the models of the servers that are started, and of the loop.
+        where: this machine before anything was started.
         out: the folder for the files.
         urls: servers that run already, by their name in SERVERS; the others are started.
         options: for the servers that are started.
@@ -42,7 +44,6 @@ async def measure(
     Raises BenchmarkError for whatever the user can mend.
     """
     check_folder(out)
-    where = circumstances()
     missing = [name for name in SERVERS if name not in urls]
     if missing or with_loop:
         plan = replace(plan, dtype=plan.dtype or pair.precision())

@@ -119,7 +119,7 @@ async def test_files_hold_what_was_measured(tmp_path: Path):
 @pytest.mark.anyio
 async def test_a_server_without_contrast_is_not_taken_for_one(tmp_path: Path):
     with running(Fake(contrasts=False)) as fake, pytest.raises(BenchmarkError, match="without the contrast"):
-        await measure(QUESTIONS, Pair(), out=tmp_path, url=fake.url)
+        await measure(QUESTIONS, Pair(), where=circumstances(), out=tmp_path, url=fake.url)
     assert list(tmp_path.iterdir()) == []
 
 
