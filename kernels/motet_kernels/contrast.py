@@ -2,42 +2,71 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 #: Stands in for an amateur's -inf: large enough to dominate, small enough that no product with a strength overflows.
-_AMATEUR_FLOOR = -1e30
+AMATEUR_FLOOR = -1e30
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastRows:
+    """Which rows of a batch ask for a contrast, and what the formula needs of each; made once, used every step.
+
+    Attributes:
+        weight: of the expert's logits, float32 [rows]: ``1 + s``, or 1 in the ratio form.
+        pull: of the amateur's logits, float32 [rows]: ``s / t``.
+        floor: log plausibility, float32 [rows]; -inf keeps every token.
+        index: which row of the batch each is, int64 [rows]; None when every row asks, in order.
+    """
+
+    weight: torch.Tensor
+    pull: torch.Tensor
+    floor: torch.Tensor
+    index: torch.Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        strength: torch.Tensor,  # [rows], at least 0
+        plausibility: torch.Tensor,  # [rows], 0 to 1
+        extrapolate: torch.Tensor,  # [rows], boolean: picks the form
+        amateur_temperature: torch.Tensor,  # [rows], above 0
+        index: torch.Tensor | None = None,
+    ) -> ContrastRows:
+        """From the settings as a request names them."""
+        strength = strength.float()
+        weight = torch.where(extrapolate, 1.0 + strength, torch.ones_like(strength))
+        return cls(weight, strength / amateur_temperature.float(), plausibility.float().log(), index)
+
+    def __len__(self) -> int:
+        return len(self.weight)
 
 
 def contrast(
     logits: torch.Tensor,  # [batch, vocab]
     amateur: torch.Tensor,  # [rows, amateur_vocab]
-    strength: torch.Tensor,  # [rows]
-    plausibility: torch.Tensor,  # [rows]
-    extrapolate: torch.Tensor,  # [rows]
-    amateur_temperature: torch.Tensor,  # [rows]
+    rows: ContrastRows,
     *,
-    rows: torch.Tensor | None = None,  # [rows]
     unedited: torch.Tensor | None = None,  # [rows, vocab]
 ) -> torch.Tensor:
     """Replaces the asking rows of ``logits`` by their contrastive scores, in place.
 
     With ``e`` the expert's and ``a`` the amateur's logits, ``s`` the strength, ``t`` the amateur's temperature:
-    ``(1 + s) e - s a / t`` where ``extrapolate``, else ``e - s a / t`` (the ratio form), on the plausible head
+    ``(1 + s) e - s a / t`` in the extrapolating form, ``e - s a / t`` in the ratio form, on the plausible head
     ``{e >= max(e) + log(plausibility)}``; ``-inf`` elsewhere. The log-softmax normalisers of the papers
     (arXiv 2210.15097, 2309.09117) are constant along a row and cancel in any softmax or argmax over the scores.
 
-    A token that is ``-inf`` on entry (a grammar's or a ban's mask) stays so, and the head is measured against the
-    best token that is left. A token that the amateur's vocabulary lacks is excluded: it can only be padding.
+    A token that is ``-inf`` or NaN on entry (a grammar's or a ban's mask, a fault) is excluded, and the head is
+    measured against the best token that is left. So is a token that the amateur's vocabulary lacks: it can only be
+    padding. An amateur's NaN counts as its ``-inf``.
 
     Args:
         logits: the expert's, float32 or a half precision; masks and biases may already have been applied.
         amateur: the amateur's raw logits of the asking rows; may be narrower or wider than ``logits`` where the
             two models pad one vocabulary differently.
-        strength: ``s``, at least 0.
-        plausibility: in [0, 1]; 0 keeps every token.
-        extrapolate: boolean; picks the form.
-        amateur_temperature: ``t``, above 0.
-        rows: which row of ``logits`` each asking row is; all of them, in order, when absent.
+        rows: the asking rows.
         unedited: the expert's raw logits of the asking rows, needed where ``logits`` has been edited by additive
             biases or penalties. Their edits are then added to the score once, not multiplied by ``1 + s``.
 
@@ -47,25 +76,45 @@ def contrast(
     Raises:
         ValueError: for shapes that don't belong together.
     """
-    asking = len(amateur)
-    if asking != (len(logits) if rows is None else len(rows)):
-        raise ValueError(
-            f"{asking} amateur rows for {len(logits) if rows is None else len(rows)} asking rows"
-        )
-    expert = (logits if rows is None else logits[rows]).float()
-    shared = min(expert.shape[1], amateur.shape[1])
+    asking = len(logits) if rows.index is None else len(rows)
+    for name, tensor in (("amateur", amateur), ("settings", rows.weight), ("unedited", unedited)):
+        if tensor is not None and len(tensor) != asking:
+            raise ValueError(f"{len(tensor)} {name} rows for {asking} asking rows")
+    if logits.is_cuda:
+        from motet_kernels.contrast_triton import contrast_triton
 
-    threshold = expert[:, :shared].amax(dim=1, keepdim=True) + plausibility.float().log()[:, None]
-    # A row that is wholly masked has threshold -inf and must stay wholly masked.
-    excluded = (expert < threshold) | (expert == -torch.inf)
-    excluded[:, shared:] = True
+        return contrast_triton(logits, amateur, rows, unedited)
+    return contrast_torch(logits, amateur, rows, unedited)
 
-    weight = torch.where(extrapolate, 1.0 + strength, torch.ones_like(strength)).float()[:, None]
-    pull = (strength / amateur_temperature).float()[:, None]
-    score = expert * weight if unedited is None else expert + unedited.float() * (weight - 1.0)
-    score[:, :shared] -= amateur[:, :shared].float().clamp(min=_AMATEUR_FLOOR) * pull
-    score.masked_fill_(excluded, -torch.inf)
 
-    if rows is None:
+def contrast_torch(
+    logits: torch.Tensor, amateur: torch.Tensor, rows: ContrastRows, unedited: torch.Tensor | None = None
+) -> torch.Tensor:
+    """``contrast`` in plain torch: what the kernel must agree with, and what runs where there is no GPU."""
+    index = rows.index
+    score = contrast_scores(logits if index is None else logits[index], amateur, rows, unedited)
+    if index is None:
         return logits.copy_(score)
-    return logits.index_copy_(0, rows, score.to(logits.dtype))
+    return logits.index_copy_(0, index, score.to(logits.dtype))
+
+
+def contrast_scores(
+    logits: torch.Tensor,  # [rows, vocab]
+    amateur: torch.Tensor,  # [rows, amateur_vocab]
+    rows: ContrastRows,
+    unedited: torch.Tensor | None = None,  # [rows, vocab]
+) -> torch.Tensor:
+    """The scores of rows that all ask, float32 [rows, vocab], as a new tensor."""
+    expert = logits.float()
+    shared = min(expert.shape[1], amateur.shape[1])
+    weight, pull, floor = (column[:, None] for column in (rows.weight, rows.pull, rows.floor))
+
+    excluded = torch.isnan(expert) | (expert == -torch.inf)
+    excluded[:, shared:] = True
+    threshold = expert.masked_fill(excluded, -torch.inf).amax(dim=1, keepdim=True) + floor
+    excluded |= expert < threshold
+
+    score = expert * weight if unedited is None else torch.addcmul(expert, unedited.float(), weight - 1.0)
+    against = amateur[:, :shared].float().nan_to_num(nan=AMATEUR_FLOOR).clamp_(min=AMATEUR_FLOOR)
+    score[:, :shared] -= against.mul_(pull)
+    return score.masked_fill_(excluded, -torch.inf)

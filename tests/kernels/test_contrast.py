@@ -9,20 +9,19 @@ from hypothesis import strategies as st
 
 from motet_decoding.contrast import Contrast
 from motet_decoding.reference import contrast_scores
-from motet_kernels.contrast import contrast
+from motet_kernels.contrast import ContrastRows, contrast
 
 
-def kernel(logits, amateur, asked, **more):
+def kernel(logits, amateur, asked, *, rows=None, unedited=None):
     """Calls the kernel for one Contrast a row."""
-    return contrast(
-        logits,
-        amateur,
+    settings = ContrastRows.of(
         torch.tensor([c.strength for c in asked]),
         torch.tensor([c.plausibility for c in asked]),
         torch.tensor([c.form == "extrapolate" for c in asked]),
         torch.tensor([c.amateur_temperature for c in asked]),
-        **more,
+        rows,
     )
+    return contrast(logits, amateur, settings, unedited=unedited)
 
 
 ASKED = [
@@ -93,11 +92,14 @@ def test_a_wholly_masked_row_stays_masked_and_alone():
     assert scores[1].isfinite().any()
 
 
-def test_a_nan_row_is_contained():
+def test_a_nan_is_contained():
     logits = torch.randn(2, 8)
     logits[0, 3] = torch.nan
     clean = kernel(logits[1:].clone(), torch.zeros(1, 8), [ASKED[0]])
-    assert torch.equal(kernel(logits, torch.zeros(2, 8), [ASKED[0]] * 2)[1:], clean)
+    scores = kernel(logits, torch.zeros(2, 8), [ASKED[0]] * 2)
+    assert torch.equal(scores[1:], clean)
+    assert scores[0, 3] == -torch.inf
+    assert scores[0].isfinite().any()
 
 
 def test_what_the_amateur_finds_impossible_wins_without_overflow():

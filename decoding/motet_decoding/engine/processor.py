@@ -20,7 +20,7 @@ from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as V2Logi
 from motet_decoding.contrast import Contrast
 from motet_decoding.engine.arguments import engine_key, read_contrast
 from motet_decoding.engine.stage import stage_of
-from motet_kernels.contrast import contrast
+from motet_kernels.contrast import ContrastRows, contrast
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
@@ -35,25 +35,19 @@ class _Asking:
     edited: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The asking rows of a batch as tensors, in row order; ``index`` is None when every row asks."""
-
-    index: torch.Tensor | None
-    strength: torch.Tensor
-    plausibility: torch.Tensor
-    extrapolate: torch.Tensor
-    amateur_temperature: torch.Tensor
-
-    @classmethod
-    def of(cls, asking: Sequence[tuple[int, _Asking]], batch: int, device: torch.device) -> _Rows:
-        asked = [entry.contrast for _, entry in asking]
-        index = None if len(asking) == batch else torch.tensor([row for row, _ in asking], device=device)
-        numbers = torch.tensor(
-            [[c.strength, c.plausibility, c.amateur_temperature] for c in asked], device=device
-        )
-        extrapolate = torch.tensor([c.form == "extrapolate" for c in asked], device=device)
-        return cls(index, numbers[:, 0], numbers[:, 1], extrapolate, numbers[:, 2])
+def _rows(asking: Sequence[tuple[int, _Asking]], batch: int, device: torch.device) -> ContrastRows:
+    """The asking rows, in row order, as the kernel wants them."""
+    asked = [entry.contrast for _, entry in asking]
+    numbers = torch.tensor(
+        [[c.strength, c.plausibility, c.amateur_temperature] for c in asked], device=device
+    )
+    return ContrastRows.of(
+        numbers[:, 0],
+        numbers[:, 1],
+        torch.tensor([c.form == "extrapolate" for c in asked], device=device),
+        numbers[:, 2],
+        None if len(asking) == batch else torch.tensor([row for row, _ in asking], device=device),
+    )
 
 
 class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
@@ -69,7 +63,7 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
         self.stage.processor = self
         #: By batch row (V1) or by slot (V2).
         self.asking: dict[int, _Asking] = {}
-        self._rows: tuple[tuple[tuple[int, _Asking], ...], int, _Rows] | None = None
+        self._rows: tuple[tuple[tuple[int, _Asking], ...], int, ContrastRows] | None = None
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
@@ -139,27 +133,18 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
         All rows but one are taken to ask, and to be biased: picking them out takes more than all of them would.
         """
         asking = [(row, _Asking(Contrast(), edited=True)) for row in range(max(1, len(logits) - 1))]
-        rows = _Rows.of(asking, len(logits), logits.device)
+        rows = _rows(asking, len(logits), logits.device)
         self._contrast(logits.to(torch.float32, copy=True), rows)  # float32 is what samplers hand to `apply`
         self.stage.clear()
 
-    def _contrast(self, logits: torch.Tensor, rows: _Rows) -> torch.Tensor:
+    def _contrast(self, logits: torch.Tensor, rows: ContrastRows) -> torch.Tensor:
         hidden, unedited, head = self.stage.hidden, self.stage.unedited, self.stage.head
         if hidden is None or head is None:
             raise RuntimeError("a contrast request reached sampling without the amateur having run")
         if rows.index is not None:
             hidden = hidden[rows.index]
             unedited = None if unedited is None else unedited[rows.index]
-        return contrast(
-            logits,
-            head(hidden),
-            rows.strength,
-            rows.plausibility,
-            rows.extrapolate,
-            rows.amateur_temperature,
-            rows=rows.index,
-            unedited=unedited,
-        )
+        return contrast(logits, head(hidden), rows, unedited=unedited)
 
     def _admit(self, place: int, params: SamplingParams, *, edited: bool) -> bool:
         asked = read_contrast(params.extra_args, self.key)
@@ -174,8 +159,10 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
         self.stage.asking = bool(entries)
         self.stage.editing = any(entry.edited for entry in entries)
 
-    def _tensors(self, asking: tuple[tuple[int, _Asking], ...], batch: int, device: torch.device) -> _Rows:
+    def _tensors(
+        self, asking: tuple[tuple[int, _Asking], ...], batch: int, device: torch.device
+    ) -> ContrastRows:
         """The batch rarely changes from one step to the next, so neither do these."""
         if self._rows is None or self._rows[0] != asking or self._rows[1] != batch:
-            self._rows = asking, batch, _Rows.of(asking, batch, device)
+            self._rows = asking, batch, _rows(asking, batch, device)
         return self._rows[2]

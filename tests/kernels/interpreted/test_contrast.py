@@ -1,0 +1,83 @@
+"""The Triton kernels of the contrast against their twin."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from motet_kernels.contrast import ContrastRows, contrast_torch
+from motet_kernels.contrast_triton import contrast_triton
+
+
+def asked(rows, index=None, generator=None):
+    """Settings that reach every form and bound."""
+    choices = torch.arange(rows)
+    return ContrastRows.of(
+        torch.tensor([0.0, 0.5, 2.0, 10.0])[choices % 4],
+        torch.tensor([0.1, 0.0, 0.5, 1.0, 1e-3])[choices % 5],
+        choices % 3 != 0,
+        torch.tensor([1.0, 0.5, 20.0])[choices % 3],
+        index,
+    )
+
+
+def equal(logits, amateur, rows, unedited=None):
+    expected = contrast_torch(logits.clone(), amateur, rows, unedited)
+    scores = contrast_triton(logits, amateur, rows, unedited)
+    assert scores is logits
+    torch.testing.assert_close(scores, expected, rtol=1e-6, atol=1e-5)
+    assert torch.equal(scores == -torch.inf, expected == -torch.inf)
+
+
+@pytest.mark.parametrize("vocab", [1, 2, 31, 1023, 1024, 1025, 5000])
+def test_agrees_with_the_twin(vocab):
+    generator = torch.Generator().manual_seed(vocab)
+    logits, amateur = (torch.randn(6, vocab, generator=generator) * 5 for _ in range(2))
+    equal(logits, amateur, asked(6))
+
+
+@pytest.mark.parametrize("width", [3, 1000, 2000, 2500])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_amateurs_of_any_type_and_padding(width, dtype):
+    generator = torch.Generator().manual_seed(width)
+    logits = torch.randn(5, 2100, generator=generator) * 3
+    equal(logits, torch.randn(5, width, generator=generator).to(dtype), asked(5))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_logits(dtype):
+    generator = torch.Generator().manual_seed(0)
+    logits, amateur = (torch.randn(8, 1500, generator=generator).to(dtype) for _ in range(2))
+    expected = contrast_torch(logits.clone(), amateur, asked(8))
+    # One unit in the last place: a fused multiply-add rounds once where the twin rounds twice.
+    torch.testing.assert_close(contrast_triton(logits, amateur, asked(8)), expected, rtol=0.01, atol=1e-3)
+
+
+def test_a_row_map_and_padded_rows_of_a_wider_tensor():
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(7, 3000, generator=generator)[:, :2100]
+    amateur = torch.randn(3, 2500, generator=generator)[:, :2090]
+    before = logits.clone()
+    equal(logits, amateur, asked(3, torch.tensor([6, 0, 3])))
+    assert torch.equal(logits[[1, 2, 4, 5]], before[[1, 2, 4, 5]])
+
+
+def test_edited_logits():
+    generator = torch.Generator().manual_seed(2)
+    raw, amateur = (torch.randn(4, 2100, generator=generator) for _ in range(2))
+    edited = raw.clone()
+    edited[:, 7] += 5
+    edited[:, 100:1500] = -torch.inf
+    equal(edited, amateur, asked(4), unedited=raw)
+
+
+def test_masked_rows_nan_and_ties():
+    logits = torch.zeros(5, 1100)
+    logits[0] = -torch.inf
+    logits[1, 5] = torch.nan
+    logits[2, 1050] = torch.inf
+    logits[3, ::2] = -torch.inf
+    amateur = torch.zeros(5, 1100)
+    amateur[4, :50] = -torch.inf
+    amateur[4, 60] = torch.nan
+    equal(logits, amateur, asked(5))
