@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from motet_decoding.engine import vllm_private
 from motet_decoding.engine.arguments import KEY_VARIABLE
 from motet_decoding.engine.launch import PROCESSOR, pair_options
 from motet_decoding.errors import LaunchError
@@ -106,19 +107,32 @@ def test_several_nodes_need_a_key_that_each_of_them_was_given(expert, amateur, o
     monkeypatch.setenv(KEY_VARIABLE, secret)
     assert secret not in str(pair_options(expert, amateur, options))  # vLLM logs and hashes the options
     monkeypatch.delenv(KEY_VARIABLE)
+    own_server = {"data_parallel_size": 4, "data_parallel_size_local": 1, "data_parallel_rank": 2}
+    assert pair_options(expert, amateur, own_server)  # its requests come from this node
     monkeypatch.setenv("VLLM_RAY_EXTRA_ENV_VARS_TO_COPY", "THEIRS")
     pair_options(expert, amateur, {"data_parallel_size": 2, "data_parallel_backend": "ray"})
     assert os.environ["VLLM_RAY_EXTRA_ENV_VARS_TO_COPY"] == f"{KEY_VARIABLE},THEIRS"
 
 
-def test_graphs_over_whole_passes_are_refused(expert, amateur, tmp_path, monkeypatch):
+def test_graphs_over_whole_passes_are_refused(expert, amateur, monkeypatch):
     variable = "VLLM_USE_BREAKABLE_CUDAGRAPH"
     monkeypatch.delenv(variable, raising=False)
     pair_options(expert, amateur, {})
     assert os.environ[variable] == "0"  # or vLLM would choose
+    monkeypatch.setenv("VLLM_BATCH_INVARIANT", "1")
+    with pytest.raises(LaunchError, match=r"^VLLM_BATCH_INVARIANT: needs enforce_eager"):
+        pair_options(expert, amateur, {})
+    assert pair_options(expert, amateur, {"enforce_eager": True})
     monkeypatch.setenv(variable, "1")
     with pytest.raises(LaunchError, match=f"^{variable}: "):
+        pair_options(expert, amateur, {"enforce_eager": True})
+
+
+def test_an_expert_that_vllm_cannot_compile_needs_eager_mode(expert, amateur, monkeypatch):
+    monkeypatch.setattr(vllm_private, "whole_graph_architectures", lambda: {"LlamaForCausalLM"})
+    with pytest.raises(LaunchError, match=r"^enforce_eager: needed for LlamaForCausalLM with an amateur"):
         pair_options(expert, amateur, {})
+    assert pair_options(expert, amateur, {"enforce_eager": True})
 
 
 def test_a_revision_is_handed_on_and_is_the_one_whose_tokenizer_is_compared(expert, amateur, monkeypatch):

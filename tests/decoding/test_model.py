@@ -24,6 +24,7 @@ class Expert(nn.Module):
         return torch.ones(len(input_ids), HIDDEN)
 
     def compute_logits(self, hidden_states):
+        assert hidden_states.shape[1] == HIDDEN
         return hidden_states.new_zeros(len(hidden_states), VOCAB, dtype=torch.bfloat16)
 
 
@@ -47,7 +48,8 @@ class Paired(PairedModel, Expert):
 
     def __init__(self, stage):
         nn.Module.__init__(self)
-        self._second, self.stage, self.expert_hidden_size = (Amateur(), None), stage, HIDDEN
+        # As wide as its layers; what it gives out is narrower, as OPT's can be.
+        self._second, self.stage, self.expert_width = (Amateur(), None), stage, HIDDEN + AMATEUR_HIDDEN
         stage.head = self.amateur.compute_logits
 
 
@@ -98,3 +100,21 @@ def test_a_step_without_a_contrast_is_the_experts_alone(model, monkeypatch):
     assert hidden.shape == (5, HIDDEN)
     assert model.amateur.asked == []
     assert (model.stage.hidden, model.stage.steps, model.stage.amateur_steps) == (None, 1, 0)
+
+
+def test_each_model_gets_the_weights_of_its_own_checkpoints(model, monkeypatch):
+    given = {}
+
+    def load(_, weights):
+        given["expert"] = [name for name, _ in weights]
+        return set(given["expert"])
+
+    monkeypatch.setattr(Expert, "load_weights", load, raising=False)
+    monkeypatch.setattr(
+        vllm_private,
+        "load_model",
+        lambda amateur, config, weights: given.update(amateur=[name for name, _ in weights]),
+    )
+    names = ["layer", "vision.layer", "amateur.layer", "amateur.head"]
+    assert model.load_weights((name, torch.zeros(1)) for name in names) == {"layer", "vision.layer"}
+    assert given == {"expert": ["layer", "vision.layer"], "amateur": ["layer", "head"]}

@@ -76,7 +76,7 @@ def pair_options(
     check_kind("model", expert_config)
     check_kind("amateur", amateur_config)
     _check_expert(expert_config)
-    _check_experts(amateur_config, options)
+    _check_mixture(amateur_config, options)
     _check_graphs(expert_config, options)
     _check_vocabulary(expert_config, amateur_config)
     return {
@@ -118,7 +118,12 @@ def _share_key(options: Mapping[str, Any]) -> None:
     """Makes the key, where it can reach every process that the engine will have."""
     local = options.get("data_parallel_size_local")
     # Balanced from outside or by node, a node's replicas are sent requests by that node's server only.
-    own = options.get("data_parallel_hybrid_lb") or options.get("data_parallel_external_lb")
+    own = (
+        options.get("data_parallel_hybrid_lb")
+        or options.get("data_parallel_external_lb")
+        or options.get("data_parallel_rank") is not None
+        or options.get("data_parallel_start_rank") is not None
+    )
     elsewhere = (
         options.get("headless")
         or (options.get("nnodes") or 1) > 1
@@ -150,7 +155,7 @@ def _check_expert(config: ModelConfig) -> None:
         )
 
 
-def _check_experts(amateur: ModelConfig, options: Mapping[str, Any]) -> None:
+def _check_mixture(amateur: ModelConfig, options: Mapping[str, Any]) -> None:
     for name, reason in _REFUSED_WITH_EXPERTS.items():
         if amateur.is_moe and int(options.get(name) or 0) > (name == "data_parallel_size"):
             raise LaunchError(f"{name}: can't be used with a mixture-of-experts amateur: {reason}")
@@ -162,7 +167,14 @@ def _check_graphs(expert: ModelConfig, options: Mapping[str, Any]) -> None:
         raise LaunchError(
             f"{_WHOLE_GRAPHS}: can't be used with an amateur, which runs only in the steps that ask"
         )
-    if expert.architecture in vllm_private.whole_graph_architectures() and not options.get("enforce_eager"):
+    if options.get("enforce_eager"):
+        return
+    if os.environ.get("VLLM_BATCH_INVARIANT") == "1":
+        raise LaunchError(
+            "VLLM_BATCH_INVARIANT: needs enforce_eager with an amateur: without it vLLM may rely on CUDA graphs over "
+            "whole passes, which would freeze whether the amateur runs"
+        )
+    if expert.architecture in vllm_private.whole_graph_architectures():
         raise LaunchError(
             f"enforce_eager: needed for {expert.architecture} with an amateur: vLLM doesn't compile it, and CUDA "
             "graphs over the whole of it would freeze whether the amateur runs"

@@ -45,7 +45,8 @@ class PairedModel(nn.Module):
             *getattr(self, "secondary_weights", ()),
             vllm_private.weights_source(*self._second, f"{_AMATEUR}."),
         ]
-        self.expert_hidden_size = expert.get_hidden_size()
+        #: Width of the hidden states that the expert gives out, which some project to another than their layers'.
+        self.expert_width = expert.get_hidden_size()
         self.stage = stage_of(vllm_config)
         self.stage.head = self.amateur.compute_logits
 
@@ -67,6 +68,7 @@ class PairedModel(nn.Module):
         stage.clear()
         stage.sampling, stage.rehearsing = True, vllm_private.in_dummy_run()
         expert = super().forward(input_ids, positions, intermediate_tensors, inputs_embeds, **kwargs)
+        self.expert_width = expert.shape[-1]
         if not stage.rehearsing:
             stage.steps += 1
             stage.amateur_steps += stage.asking
@@ -77,13 +79,13 @@ class PairedModel(nn.Module):
 
     def compute_logits(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor | None:
         """The expert's logits, [rows, vocab]; the amateur's hidden rows are left on the stage."""
-        size, stage = self.expert_hidden_size, self.stage
-        paired = hidden_states.shape[-1] > size
-        expert_states = hidden_states[:, :size] if paired else hidden_states
+        width, stage = self.expert_width, self.stage
+        paired = hidden_states.shape[-1] > width
+        expert_states = hidden_states[:, :width] if paired else hidden_states
         logits: torch.Tensor | None = super().compute_logits(expert_states, *args, **kwargs)  # type: ignore[misc]
         if not paired or not stage.sampling:
             return logits
-        stage.sampling, stage.hidden = False, hidden_states[:, size:]
+        stage.sampling, stage.hidden = False, hidden_states[:, width:]
         # Biases and masks are written into these very logits, so an untouched copy must be made here or never.
         if logits is not None and (stage.editing or stage.rehearsing):
             stage.unedited = logits.clone()
