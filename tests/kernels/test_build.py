@@ -78,3 +78,12 @@ def test_nothing_is_compiled_under_the_interpreter(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     with pytest.raises(RuntimeError, match="unset it"):
         compile_build(SCALE, 90)
+
+
+def test_builds_of_one_name_are_refused(monkeypatch):
+    # token_logprobs_triton stands for any module of kernels.
+    from motet_kernels import token_logprobs_triton
+
+    monkeypatch.setattr(token_logprobs_triton, "BUILDS", (SCALE, SCALE))
+    with pytest.raises(ValueError, match="share a name: scale"):
+        all_builds()
