@@ -13,12 +13,15 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import os
 import pkgutil
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import Any
 
 import motet_kernels
@@ -136,12 +139,16 @@ def compile_build(build: Build, capability: int) -> Resources:
     with tempfile.TemporaryDirectory() as cache, knobs.cache.scope(), knobs.nvidia.scope():
         knobs.cache.dir = cache
         knobs.nvidia.dump_ptxas_log = True
-        with contextlib.redirect_stdout(log):
-            compiled = triton.compile(
-                source,
-                target=GPUTarget("cuda", capability, 32),
-                options={"num_warps": build.num_warps, "enable_fp_fusion": FP_FUSION},
-            )
+        try:
+            with contextlib.redirect_stdout(log):
+                compiled = triton.compile(
+                    source,
+                    target=GPUTarget("cuda", capability, 32),
+                    options={"num_warps": build.num_warps, "enable_fp_fusion": FP_FUSION},
+                )
+        except Exception as error:
+            error.add_note(f"This was {build.name} for sm_{capability}.")
+            raise
     return _resources(log.getvalue(), compiled.metadata.shared)
 
 
@@ -161,29 +168,44 @@ def _resources(log: str, dynamic_shared: int) -> Resources:
     )
 
 
-def report(builds: Iterable[Build], capabilities: Iterable[int] = CAPABILITIES) -> int:
-    """Compiles all of these, prints what each needs, and returns how many are refused."""
-    builds, compiled, refused = list(builds), 0, 0
-    width = max((len(build.name) for build in builds), default=0)
-    print(f"{'build':<{width}}  warps  GPU     registers  stack  spills  shared")
-    for build in builds:
-        for capability in capabilities:
-            needs = compile_build(build, capability)
-            faults = needs.faults(capability)
-            compiled += 1
-            refused += bool(faults)
-            print(
-                f"{build.name:<{width}}  {build.num_warps:5}  sm_{capability:<4} {needs.registers:9}  {needs.stack:5}"
-                f"  {needs.spills:6}  {needs.shared:6}{'  REFUSED: ' if faults else ''}{', '.join(faults)}",
-                flush=True,
-            )
+def compile_all() -> Iterator[tuple[Build, int, Resources]]:
+    """Compiles every build for every capability, in order, in as many processes as there are cores.
+
+    Raises:
+        as ``all_builds`` and ``compile_build`` do.
+    """
+    wanted = [(build, capability) for build in all_builds() for capability in CAPABILITIES]
+    # A Triton function can't be sent to another process, its build's name can. Spawned, because torch has threads.
+    with ProcessPoolExecutor(min(8, os.cpu_count() or 1), get_context("spawn")) as pool:
+        results = pool.map(_compile_named, [build.name for build, _ in wanted], [each for _, each in wanted])
+        for (build, capability), resources in zip(wanted, results, strict=True):
+            yield build, capability, resources
+
+
+def _compile_named(name: str, capability: int) -> Resources:
+    return compile_build(next(build for build in all_builds() if build.name == name), capability)
+
+
+def report(results: Iterable[tuple[Build, int, Resources]]) -> int:
+    """Prints what each of these needs, as it comes, and returns how many are refused."""
+    compiled, refused = 0, 0
+    print("GPU     warps  registers  stack  spills  shared  build")
+    for build, capability, needs in results:
+        faults = needs.faults(capability)
+        compiled += 1
+        refused += bool(faults)
+        print(
+            f"sm_{capability:<4} {build.num_warps:5}  {needs.registers:9}  {needs.stack:5}  {needs.spills:6}"
+            f"  {needs.shared:6}  {build.name}{'  REFUSED: ' if faults else ''}{', '.join(faults)}",
+            flush=True,
+        )
     print(f"{compiled} compiled, {refused} refused")
     return refused
 
 
 def main() -> int:
     """The command: 0 if every build of the package compiles within bounds."""
-    return 1 if report(all_builds()) else 0
+    return 1 if report(compile_all()) else 0
 
 
 if __name__ == "__main__":

@@ -25,17 +25,17 @@ _WARPS = 8
 
 @triton.jit(do_not_specialize_on_alignment=["ids", "logprobs", "maximum", "logsum"])
 def reduce_rows(
-    logits: tl.tensor,  # [rows, vocab]
-    ids: tl.tensor,  # [rows]
-    logprobs: tl.tensor,  # [rows]
-    maximum: tl.tensor,  # [rows]
-    logsum: tl.tensor,  # [rows]
-    stride: tl.tensor,
-    vocab: tl.tensor,
-    inverse_temperature: tl.tensor,
+    logits,  # [rows, vocab]
+    ids,  # [rows]
+    logprobs,  # [rows]
+    maximum,  # [rows]
+    logsum,  # [rows]
+    stride,
+    vocab,
+    inverse_temperature,
     STEPS: tl.constexpr,
     LANES: tl.constexpr,
-) -> None:
+):
     """One program a row, with a running maximum and sum in each lane until the row's end.
 
     Lanes do not wait for one another in the loop, and rescaling a lane's sum costs one exponential in STEPS: with one a
@@ -72,19 +72,19 @@ def reduce_rows(
     do_not_specialize=["first"], do_not_specialize_on_alignment=["ids", "maximum", "logsum", "upstream"]
 )
 def write_gradient(
-    out: tl.tensor,  # [rows, columns]
-    logits: tl.tensor,  # [rows, columns]
-    ids: tl.tensor,  # [rows]
-    maximum: tl.tensor,  # [rows]
-    logsum: tl.tensor,  # [rows]
-    upstream: tl.tensor,  # [rows]
-    out_stride: tl.tensor,
-    stride: tl.tensor,
-    columns: tl.tensor,
-    first: tl.tensor,
-    inverse_temperature: tl.tensor,
+    out,  # [rows, columns]
+    logits,  # [rows, columns]
+    ids,  # [rows]
+    maximum,  # [rows]
+    logsum,  # [rows]
+    upstream,  # [rows]
+    out_stride,
+    stride,
+    columns,
+    first,
+    inverse_temperature,
     BLOCK: tl.constexpr,
-) -> None:
+):
     """One program a block of a row. ``out`` may be ``logits``: a thread writes where it alone has read."""
     row = tl.program_id(0)
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
