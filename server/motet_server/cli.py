@@ -17,7 +17,9 @@ from typer.core import TyperCommand, TyperGroup
 
 from motet_decoding.contrast import Contrast, Form
 from motet_decoding.errors import LaunchError
-from motet_server.launch import ServeCommand, set_log_level, split_model
+from motet_server.environment import set_log_level
+from motet_server.files import config_arguments
+from motet_server.launch import ServeCommand, split_model
 from motet_server.settings import DEFAULT_MAX_BODY
 
 #: Other rooms add commands here; a plugin is ``name = "module:app"`` with a typer app.
@@ -127,6 +129,9 @@ def serve_command(
     max_body: Annotated[
         int, typer.Option(min=1, help="The largest request body, in bytes.")
     ] = DEFAULT_MAX_BODY,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML, `name: value`: options of vLLM's.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show vLLM's own log.")] = False,
     vllm_help: Annotated[bool, typer.Option("--vllm-help", help="List vLLM's options and exit.")] = False,
 ) -> None:
@@ -154,7 +159,7 @@ def serve_command(
             max_body=max_body,
             default_chat_template=default_chat_template,
             verbose=verbose,
-            vllm=tuple(rest),
+            vllm=(*config_arguments(config, {str(param.name) for param in ctx.command.params}), *rest),
         )
     )
 

@@ -83,6 +83,7 @@ def start_block(
     address: str,
     presets: Sequence[str],
     key: bool,
+    revision: str | None = None,
     shortened: int | None = None,
 ) -> list[str]:
     """The lines that say what is served where, and how to ask it something.
@@ -95,6 +96,7 @@ def start_block(
         address: the server's URL, without a path.
         presets: names behind the colon.
         key: whether requests need the server's API key.
+        revision: the amateur's branch, tag or commit, where one was named.
         shortened: the context in tokens, where the amateur reads less than the model.
     """
     body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "What is 17 + 25?"}]}
@@ -109,7 +111,8 @@ def start_block(
     return [
         f"motet {version}",
         f"  model    {model}" + (f"  ({source})" if source != model else ""),
-        f"  amateur  {amateur or 'none; contrast needs --amateur MODEL'}",
+        f"  amateur  {amateur or 'none; contrast needs --amateur MODEL'}"
+        + (f"  ({revision})" if revision else ""),
         *([f"  context  {shortened} tokens, all that the amateur reads"] if shortened else []),
         *([f"  presets  {'  '.join(f'{model}:{preset}' for preset in presets)}"] if presets else []),
         f"  address  {address}/v1",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import re
 import socket
-import sys
-from collections.abc import Sequence
-from importlib.metadata import entry_points, version
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from motet_decoding.contrast import Contrast
 from motet_decoding.errors import LaunchError
 from motet_server.console import StartDisplay, start_block
+from motet_server.environment import check_environment, hush, set_environment
 from motet_server.presets import collect_presets
 from motet_server.settings import BUNDLED_NAME, DEFAULT_MAX_BODY, ServerSettings
 
@@ -32,9 +32,15 @@ CHATML = """\
 {% endif -%}
 """
 
+#: Options of vLLM's by which the server would be elsewhere than where motet looks and says, and why.
+_REFUSED = {
+    "uds": "motet listens on --host and --port",
+    "grpc": "motet's routes are HTTP's",
+    "data_parallel_multi_port_external_lb": "its servers listen on ports that motet doesn't look at; start each with "
+    "--data-parallel-rank and its own --port",
+}
+
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-_PLUGIN = "motet"
-_PLUGIN_GROUP = "vllm.endpoint_plugins"
 
 
 class ServeCommand(BaseModel):
@@ -73,18 +79,19 @@ def serve(command: ServeCommand) -> None:
         ),
         max_body=command.max_body,
     )
-    port = _free_port(command.host, command.port)
-    _check_installed()
-    _set_environment(offline=command.model is None and command.amateur is None, verbose=command.verbose)
+    # A node without a server listens nowhere.
+    port = command.port if "--headless" in command.vllm else _free_port(command.host, command.port)
+    check_environment()
+    set_environment(offline=command.model is None and command.amateur is None, verbose=command.verbose)
 
     if not command.verbose:
-        atexit.register(_hush)  # before vLLM registers anything, so it runs after all of that
+        atexit.register(hush)  # before vLLM registers anything, so it runs after all of that
 
     # From here on vLLM is imported, which takes seconds.
     from motet_server import vllm_private
 
     options = vllm_private.parse_options([model, *command.vllm], _defaults(command, model, port))
-    options.model = options.model_tag
+    _check_options(options, {"host": command.host, "port": port, "model": model})
     if command.default_chat_template == "chatml" and not vllm_private.has_chat_template(options):
         options.chat_template = CHATML
         settings = settings.model_copy(update={"chatml": True})
@@ -99,12 +106,18 @@ def serve(command: ServeCommand) -> None:
         model=name,
         source="bundled" if command.model is None else model,
         amateur="bundled" if amateur is not None and command.amateur is None else amateur,
+        revision=command.amateur_revision,
         address=f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}",
         shortened=shortened,
         presets=list(settings.presets),
         key=bool(options.api_key or os.environ.get("VLLM_API_KEY")),
     )
-    with StartDisplay((shown, port), f"motet is starting {name} ...", block):
+    if options.headless:
+        display: AbstractContextManager[object] = nullcontext()
+        print(f"motet runs engines of {name} for a server on another node", flush=True)
+    else:
+        display = StartDisplay((shown, port), f"motet is starting {name} ...", block)
+    with display:
         try:
             vllm_private.serve(options)
         except Exception as error:
@@ -144,7 +157,9 @@ def _check_model(field: str, model: str) -> None:
 def _free_port(host: str, port: int) -> int:
     """The port to serve on, seen to be free; vLLM binds it again after a minute of loading."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # vLLM takes a name's IPv4 address, whatever else it has.
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
@@ -155,58 +170,24 @@ def _free_port(host: str, port: int) -> int:
         raise LaunchError(f"can't listen on {host} port {port}: {error.strerror or error}") from None
 
 
-def _check_installed() -> None:
-    """vLLM only logs a plugin it can't find or load, and would then ignore every ``contrast``."""
-    found = [point for point in entry_points(group=_PLUGIN_GROUP) if point.name == _PLUGIN]
-    if not found:
-        raise LaunchError(
-            f"motet isn't installed with its entry points ({_PLUGIN_GROUP}); install it with pip"
-        )
-
-
-def _set_environment(*, offline: bool, verbose: bool) -> None:
-    """What vLLM and its processes read from the environment, where the user hasn't set it."""
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    if not verbose:
-        # On a CPU, vLLM and torch warn dozens of times about what is as it should be.
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-        os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning,ignore::UserWarning")
-    # On a CPU vLLM would take most of the machine's memory for its cache. In GiB; read on CPUs only.
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    set_log_level()
-    if offline:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    if "VLLM_PLUGINS" not in os.environ:
-        # Endpoint plugins load by name only, and naming one makes vLLM load no unnamed plugin of any other kind.
-        groups = entry_points()
-        names = {
-            point.name
-            for group in groups.groups
-            if group.startswith("vllm.") and group != _PLUGIN_GROUP
-            for point in groups.select(group=group)
-        }
-        os.environ["VLLM_PLUGINS"] = ",".join(sorted(names | {_PLUGIN}))
-    elif _PLUGIN not in os.environ["VLLM_PLUGINS"].split(","):
-        os.environ["VLLM_PLUGINS"] += f",{_PLUGIN}"
-
-
-def _hush() -> None:
-    """Triton's bindings end every process with pages about leaks that are nobody's here."""
-    sys.stderr.flush()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
-def set_log_level() -> None:
-    """Applies VLLM_LOGGING_LEVEL to what vLLM says while it is imported, before it does so itself."""
-    logging.getLogger("vllm").setLevel(os.environ.get("VLLM_LOGGING_LEVEL", "INFO").upper())
+def _check_options(options: Any, settled: Mapping[str, Any]) -> None:
+    """What motet has looked at and will show must be what vLLM serves, however vLLM came by another value."""
+    for name, reason in _REFUSED.items():
+        if getattr(options, name):
+            raise LaunchError(f"--{name.replace('_', '-')}: isn't available here: {reason}")
+    for name, value in settled.items():
+        if (other := getattr(options, name)) != value:
+            raise LaunchError(
+                f"--{name}: {other} has reached vLLM past motet, which has {value}; "
+                f"write it out among motet's options, --{name} {other}"
+            )
 
 
 def _defaults(command: ServeCommand, model: str, port: int) -> dict[str, Any]:
     from motet_decoding.engine.launch import CPU_WORKER
     from motet_server import vllm_private
 
-    defaults: dict[str, Any] = {"host": command.host, "port": port}
+    defaults: dict[str, Any] = {"host": command.host, "port": port, "model": model}
     if command.model is None:
         defaults["served_model_name"] = [BUNDLED_NAME]
         defaults["dtype"] = "float32"  # as they were trained; on a CPU vLLM would round them to bfloat16

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from motet_decoding.contrast import Contrast, parse_contrast
 from motet_decoding.errors import LaunchError, RequestError
+from motet_server.files import read_yaml
 from motet_server.settings import Preset
 
 #: The preset that every server with an amateur has.
@@ -60,16 +59,7 @@ def _preset(value: Any, where: str, defaults: Contrast) -> Preset:
 def _from_file(file: Path | None) -> Iterable[tuple[str, str, Any]]:
     if file is None:
         return
-    try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # a SafeLoader
-    except OSError as error:
-        raise LaunchError(f"{file}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LaunchError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise LaunchError(
-            f"{file}: must hold presets by name, such as `careful: {{contrast: {{strength: 0.8}}}}`"
-        )
+    content = read_yaml(file, "presets by name, such as `careful: {contrast: {strength: 0.8}}`")
     for name, value in content.items():
         yield str(file), _checked_name(str(file), name), value
 
@@ -92,17 +82,3 @@ def _checked_name(where: str, name: Any) -> str:
             f"{where}: {name!r}: a preset's name is letters, digits, dots, dashes and underscores"
         )
     return name
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML lets the last of two equal keys win in silence; a preset must not vanish so."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} twice", key_node.start_mark)
-            if isinstance(key, str):
-                seen.add(key)
-        return super().construct_mapping(node, deep)

@@ -108,9 +108,12 @@ def test_an_unknown_command_is_refused():
         (["{model}", "--host", "256.1.1.1"], "256.1.1.1"),
         (["{model}", "--default-chat-template", "alpaca"], "alpaca"),
         (["{model}", "--max-body", "0"], "--max-body"),
+        (["{model}", "--config", "/no/such/file.yaml"], "/no/such/file.yaml"),
+        (["{model}", "--config={tmp}/options.yaml"], "options.yaml: max_body: an option of motet's own"),
     ],
 )
 def test_what_cannot_be_served_is_said_at_once(model, tmp_path, arguments, told):
+    (tmp_path / "options.yaml").write_text("max_body: 5\n")
     filled = [argument.replace("{model}", model).replace("{tmp}", str(tmp_path)) for argument in arguments]
     started = time.monotonic()
     done = motet("serve", *filled)

@@ -8,6 +8,7 @@ import pytest
 
 from motet_server import launch
 from motet_server.console import start_block
+from motet_server.environment import set_environment
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def clean_environment(monkeypatch):
 
 def test_what_the_user_has_set_is_kept(clean_environment):
     os.environ.update(VLLM_CPU_KVCACHE_SPACE="7", VLLM_LOGGING_LEVEL="DEBUG", HF_HUB_OFFLINE="0")
-    launch._set_environment(offline=True, verbose=False)
+    set_environment(offline=True, verbose=False)
     assert [
         os.environ[name] for name in ("VLLM_CPU_KVCACHE_SPACE", "VLLM_LOGGING_LEVEL", "HF_HUB_OFFLINE")
     ] == [
@@ -47,7 +48,7 @@ def test_what_the_user_has_set_is_kept(clean_environment):
 
 
 def test_modest_defaults_stand_where_the_user_said_nothing(clean_environment):
-    launch._set_environment(offline=False, verbose=False)
+    set_environment(offline=False, verbose=False)
     assert os.environ["VLLM_CPU_KVCACHE_SPACE"] == "1"
     assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
     assert "HF_HUB_OFFLINE" not in os.environ
@@ -58,7 +59,7 @@ def test_modest_defaults_stand_where_the_user_said_nothing(clean_environment):
 )
 def test_our_routes_join_the_users_own_choice_of_plugins(clean_environment, before, after):
     os.environ["VLLM_PLUGINS"] = before
-    launch._set_environment(offline=False, verbose=False)
+    set_environment(offline=False, verbose=False)
     assert os.environ["VLLM_PLUGINS"].split(",") == after
 
 
@@ -70,7 +71,7 @@ def test_naming_our_routes_shuts_out_no_other_plugin(clean_environment, tmp_path
         "[vllm.platform_plugins]\nguest = guest:register\n\n[vllm.endpoint_plugins]\nunasked = guest:routes\n"
     )
     clean_environment.syspath_prepend(tmp_path)
-    launch._set_environment(offline=False, verbose=False)
+    set_environment(offline=False, verbose=False)
     names = os.environ["VLLM_PLUGINS"].split(",")
     assert {"guest", "motet"} <= set(names)
     assert "unasked" not in names  # routes of others stay a choice of the user's, as in vLLM itself
@@ -106,6 +107,11 @@ def test_the_block_offers_contrast_only_where_there_is_an_amateur():
 def test_the_block_says_where_the_amateur_shortens_the_context():
     assert "128 tokens, all that the amateur reads" in block(shortened=128)
     assert "tokens" not in block()
+
+
+def test_the_block_says_which_revision_of_the_amateur_was_named():
+    assert "amateur  small  (v2)\n" in block(revision="v2")
+    assert "amateur  small\n" in block()
 
 
 def test_the_block_says_that_a_key_is_needed():
