@@ -16,10 +16,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from motet_decoding.errors import RequestError
 from motet_server import metrics, vllm_private
+from motet_server.body import read_body
 from motet_server.errors import named_field, refusal
 from motet_server.gate import Gate
 from motet_server.openapi import describe
-from motet_server.requests import OWN_FIELDS, Order, Route, prepare, read_body
+from motet_server.requests import OWN_FIELDS, Order, Route, prepare
 from motet_server.responses import annotated, annotated_stream, opened
 from motet_server.settings import ServerSettings
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,6 +12,7 @@ from pydantic import ValidationError
 from motet_decoding.contrast import Contrast, parse_contrast
 from motet_decoding.engine.arguments import engine_arguments, ensure_engine_key
 from motet_decoding.errors import RequestError
+from motet_server.body import json_type
 from motet_server.errors import first_problem
 from motet_server.settings import ServerSettings
 from motet_server.vllm_private import Handler
@@ -74,27 +73,11 @@ class Order:
     contrast: Contrast | None
 
 
-def read_body(content: bytes) -> dict[str, Any]:
-    """The body as a JSON object whose numbers are finite and fit into 64 bits.
-
-    Raises:
-        RequestError: about ``body``, or naming the number's field.
-    """
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise RequestError("body", f"not JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise RequestError("body", f"must be a JSON object, not {_json_type(body)}")
-    _check_numbers(body, "")
-    return body
-
-
 def prepare(body: dict[str, Any], route: Route, settings: ServerSettings, served: Collection[str]) -> Order:
     """Reads ``body`` (and takes out what is ours) into a request for vLLM's handler.
 
     Args:
-        body: from ``read_body``.
+        body: from ``body.read_body``.
         route: where it was sent.
         settings: the server's.
         served: the names by which the model and its adapters are known.
@@ -172,13 +155,13 @@ def _check_shapes(body: Mapping[str, Any], route: Route) -> None:
         if field not in route.fields or (value := body.get(field)) is None:
             continue
         if not isinstance(value, list):
-            raise RequestError(field, f"must be a list of objects, not {_json_type(value)}")
+            raise RequestError(field, f"must be a list of objects, not {json_type(value)}")
         for index, item in enumerate(value):
             if not isinstance(item, dict):
-                raise RequestError(f"{field}.{index}", f"must be an object, not {_json_type(item)}")
+                raise RequestError(f"{field}.{index}", f"must be an object, not {json_type(item)}")
     structure = body.get("structured_outputs")
     if structure is not None and not isinstance(structure, dict):
-        raise RequestError("structured_outputs", f"must be an object, not {_json_type(structure)}")
+        raise RequestError("structured_outputs", f"must be an object, not {json_type(structure)}")
 
 
 def _take_best_of(body: dict[str, Any]) -> None:
@@ -204,25 +187,3 @@ def _check_honoured(body: Mapping[str, Any], contrast: Contrast, settings: Serve
     for field, reason in _NOT_WITH_CONTRAST.items():
         if body.get(field):
             raise RequestError(field, f"can't be combined with contrast: {reason}")
-
-
-def _check_numbers(value: Any, path: str) -> None:
-    """Refuses what JSON can't write and the engine can't hold: NaN, infinities, integers beyond 64 bits."""
-    kind = type(value)
-    if kind is float and not math.isfinite(value):
-        raise RequestError(path, f"must be a finite number, got {value}")
-    if kind is int and not -(2**63) <= value < 2**63:
-        raise RequestError(path, "must fit into 64 bits")
-    if kind is dict:
-        for key, item in value.items():
-            if type(item) is not str:
-                _check_numbers(item, f"{path}.{key:.100}" if path else f"{key:.100}")
-    elif kind is list:
-        for index, item in enumerate(value):
-            if type(item) is not str and not (type(item) is int and 0 <= item < 2**31):  # token ids: many
-                _check_numbers(item, f"{path}.{index}")
-
-
-def _json_type(value: Any) -> str:
-    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
-    return names.get(type(value), "null")

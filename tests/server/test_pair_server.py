@@ -320,6 +320,8 @@ def test_what_cannot_be_honoured_is_refused_naming_the_field(post, path, fields,
         ("[]", "body"),
         ("", "body"),
         ("[" * 100_000, "body"),
+        ("[" * 80_000 + "]" * 80_000, "body"),
+        ('{"messages": %s%s, "model": "toy"}' % ("[" * 500, "]" * 500), "messages"),
         (
             '{"messages": [{"role": "user", "content": "a"}], "contrast": {"strength": NaN}}',
             "contrast.strength",

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from pydantic import BaseModel
 from motet_decoding.contrast import Contrast
 from motet_decoding.engine.arguments import ensure_engine_key, read_contrast
 from motet_decoding.errors import RequestError
-from motet_server.requests import Route, prepare, read_body
+from motet_server.requests import Route, prepare
 from motet_server.settings import Preset, ServerSettings
 
 DEFAULTS = Contrast(strength=0.6)
@@ -165,40 +164,3 @@ def test_a_chatml_default_stops_at_the_end_of_a_turn(stop, expected):
         *expected,
         "<|im_end|>",
     ]
-
-
-@pytest.mark.parametrize(
-    ("content", "field"),
-    [
-        (b"", "body"),
-        (b'{"a":', "body"),
-        (b"\xff\xfe", "body"),
-        (b"[]", "body"),
-        (b'"text"', "body"),
-        (b"null", "body"),
-        (b"[" * 200_000, "body"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "body"),
-        (b'{"contrast": {"strength": NaN}}', "contrast.strength"),
-        (b'{"contrast": {"strength": -Infinity}}', "contrast.strength"),
-        (b'{"temperature": 1e999}', "temperature"),
-        (b'{"logit_bias": {"5": NaN}}', "logit_bias.5"),
-        (b'{"prompt": [1, 2, NaN]}', "prompt.2"),
-        (b'{"seed": 18446744073709551616}', "seed"),
-    ],
-)
-def test_a_body_that_is_no_object_of_plain_numbers_is_refused(content, field):
-    with pytest.raises(RequestError) as refused:
-        read_body(content)
-    assert refused.value.field == field
-
-
-def test_a_sound_body_is_read_as_json_reads_it():
-    body = {
-        "model": "toy",
-        "prompt": [[1, 2], [3]],
-        "temperature": 0.5,
-        "seed": -(2**63),
-        "stop": None,
-        "stream": True,
-    }
-    assert read_body(json.dumps(body).encode()) == body

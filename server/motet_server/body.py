@@ -1,0 +1,68 @@
+"""From bytes to a JSON object that nothing behind can choke on."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Final
+
+from motet_decoding.errors import RequestError
+
+#: vLLM takes JSON schemas of 64 levels and nothing deeper; what reads a body may need a Python frame for each level.
+MOST_LEVELS: Final = 200
+
+#: Objects and arrays in one body, far more than any conversation with its tools has. Checking each costs the one thread
+#: that answers HTTP up to a tenth of a millisecond.
+MOST_PARTS: Final = 50_000
+
+
+def read_body(content: bytes) -> dict[str, Any]:
+    """The body as a JSON object of bounded depth and breadth whose numbers are finite and fit into 64 bits.
+
+    Raises:
+        RequestError: about ``body``, or naming the field.
+    """
+    try:
+        body = json.loads(content)
+    except RecursionError:
+        raise RequestError("body", f"nested deeper than {MOST_LEVELS} levels") from None
+    except ValueError as error:
+        raise RequestError("body", f"not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise RequestError("body", f"must be a JSON object, not {json_type(body)}")
+    _check_values(body)
+    return body
+
+
+def json_type(value: Any) -> str:
+    """What JSON calls a value's type."""
+    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(value), "null")
+
+
+def _check_values(body: dict[str, Any]) -> None:
+    """Refuses what JSON can't write and the engine can't hold: NaN, infinities, integers beyond 64 bits.
+
+    Without recursion: newer Pythons parse deeper than they recurse.
+    """
+    pending: list[tuple[dict[str, Any] | list[Any], str, int]] = [(body, "", 1)]
+    parts = 1
+    while pending:
+        part, path, level = pending.pop()
+        for key, value in part.items() if isinstance(part, dict) else enumerate(part):
+            kind = type(value)
+            if kind is str or kind is bool or (kind is int and 0 <= value < 2**31):  # token ids: many
+                continue
+            field = f"{path}.{key!s:.100}" if path else f"{key!s:.100}"
+            if kind is float and not math.isfinite(value):
+                raise RequestError(field, f"must be a finite number, got {value}")
+            if kind is int and not -(2**63) <= value < 2**63:
+                raise RequestError(field, "must fit into 64 bits")
+            if kind is dict or kind is list:
+                parts += 1
+                top = field.split(".", 1)[0]
+                if level == MOST_LEVELS:
+                    raise RequestError(top, f"nested deeper than {MOST_LEVELS} levels")
+                if parts > MOST_PARTS:
+                    raise RequestError(top, f"more than {MOST_PARTS} objects and arrays in one body")
+                pending.append((value, field, level + 1))
