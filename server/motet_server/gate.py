@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 
 from starlette.datastructures import Headers
@@ -11,6 +12,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from motet_server.errors import error_answer
 from motet_server.metrics import count_error
 from motet_server.requests import OWN_FIELDS
+
+#: A key of ours as JSON may spell it, any letter as \\u00XX. Only a body with one, or in another encoding, is parsed.
+_OWN_KEY = re.compile(
+    "|".join(
+        '"{}"'.format("".join(f"(?:{letter}|\\\\u00(?i:{ord(letter):02x}))" for letter in field))
+        for field in sorted(OWN_FIELDS)
+    ).encode()
+)
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
@@ -73,7 +82,9 @@ class Gate:
 
 
 def _own_field(content_type: str, body: bytes) -> str | None:
-    if "json" not in content_type.lower() or not any(f'"{field}"'.encode() in body for field in OWN_FIELDS):
+    if content_type and "json" not in content_type.lower():
+        return None
+    if json.detect_encoding(body).startswith("utf-8") and not _OWN_KEY.search(body):
         return None
     try:
         content = json.loads(body)

@@ -60,12 +60,33 @@ def test_our_field_is_refused_where_it_would_be_ignored_and_nowhere_else(client)
 
 
 @pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        (rb'{"\u0063ontrast": true}', "contrast"),
+        (rb'{"contr\u0061s\u0074": {}}', "contrast"),
+        (rb'{"\u0063\u006F\u006e\u0074\u0072\u0061\u0073\u0074": true}', "contrast"),
+        (rb'{"best\u005Fof": 4}', "best_of"),
+        (json.dumps({"contrast": True}).encode("utf-8-sig"), "contrast"),
+        (json.dumps({"contrast": True}).encode("utf-16"), "contrast"),
+        (json.dumps({"contrast": True}).encode("utf-16-le"), "contrast"),
+        (json.dumps({"contrast": True}).encode("utf-32-be"), "contrast"),
+    ],
+)
+@pytest.mark.parametrize("headers", [{"content-type": "application/json"}, {}], ids=["json", "untyped"])
+def test_our_field_is_seen_however_json_spells_it(client, content, field, headers):
+    assert field in json.loads(content)
+    answer = client.post("/other", content=content, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
+
+
+@pytest.mark.parametrize(
     ("content", "kind"),
     [
         (json.dumps({"contrast": False}), "application/json"),
         (json.dumps({"contrast": None}), "application/json"),
         (json.dumps({"messages": [{"content": '"contrast"', "contrast": True}]}), "application/json"),
         (json.dumps(["contrast"]), "application/json"),
+        (r'{"\\u0063ontrast": true}', "application/json"),
         ('{"contrast": ', "application/json"),
         (json.dumps({"contrast": True}), "text/plain"),
     ],

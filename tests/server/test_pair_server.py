@@ -321,7 +321,7 @@ def test_what_cannot_be_honoured_is_refused_naming_the_field(post, path, fields,
         ("", "body"),
         ("[" * 100_000, "body"),
         ("[" * 80_000 + "]" * 80_000, "body"),
-        ('{"messages": %s%s, "model": "toy"}' % ("[" * 500, "]" * 500), "messages"),
+        ('{"messages": ' + "[" * 500 + "]" * 500 + "}", "messages"),
         (
             '{"messages": [{"role": "user", "content": "a"}], "contrast": {"strength": NaN}}',
             "contrast.strength",
@@ -349,10 +349,11 @@ def test_a_body_over_the_servers_limit_is_refused(post, size):
     "path",
     ["/v1/responses", "/v1/messages", "/v1/chat/completions/batch", "/invocations", "/generative_scoring"],
 )
-def test_routes_that_would_ignore_a_contrast_refuse_it(post, path):
-    answer = post(
-        path, json={"model": "toy", "input": "a", "messages": MESSAGES, "max_tokens": 2, "contrast": True}
-    )
+@pytest.mark.parametrize("key", ["contrast", r"\u0063ontras\u0074"])
+def test_routes_that_would_ignore_a_contrast_refuse_it(post, path, key):
+    body = json.dumps({"model": "toy", "input": "a", "messages": MESSAGES, "max_tokens": 2, "contrast": True})
+    content = body.replace("contrast", key)
+    answer = post(path, content=content, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "contrast")
     assert CHAT in answer.json()["error"]["message"]
 
