@@ -7,11 +7,10 @@ logits, another of their log-probabilities, and more for the gradient; here a ro
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from motet_kernels import token_logprobs_torch as twin
@@ -52,8 +51,6 @@ def token_logprobs(
             isn't waited for to find out: there, such a row's result and gradient are NaN.
     """
     _check(logits, ids, temperature, "logits")
-    if logits.shape[-1] == 0:
-        raise ValueError("logits have no vocabulary")
     _check_range(logits, ids, logits.shape[-1])
     if logits.stride(-1) != 1:
         logits = logits.contiguous()
@@ -125,15 +122,15 @@ class _TokenLogprobs(torch.autograd.Function):
     def forward(ctx: Any, logits: torch.Tensor, ids: torch.Tensor, temperature: float) -> torch.Tensor:
         pieces = _pieces(logits)
         ids_of = ids.flatten().split([len(piece) for piece in pieces])
-        kernels = _kernels(logits)
-        reduced = _join([kernels.forward(*each, temperature) for each in zip(pieces, ids_of, strict=True)])
+        parts = [_kernels(logits).forward(*each, temperature) for each in zip(pieces, ids_of, strict=True)]
+        reduced = Reduced(*map(torch.cat, zip(*parts, strict=True)))
         ctx.save_for_backward(logits, ids, reduced.maximum, reduced.logsum)
         ctx.temperature = temperature
         return reduced.logprobs.view(ids.shape)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        _refuse_second_derivatives()
         logits, *by_row = ctx.saved_tensors
         pieces = _pieces(logits)
         lengths = [len(piece) for piece in pieces]
@@ -160,14 +157,14 @@ class _HiddenTokenLogprobs(torch.autograd.Function):
         for rows in _slices(len(ids), chunk // len(head)):
             logits = functional.linear(hidden[rows], head, bias)
             parts.append(_kernels(logits).forward(logits, ids[rows], temperature))
-        reduced = _join(parts)
+        reduced = Reduced(*map(torch.cat, zip(*parts, strict=True)))
         ctx.save_for_backward(hidden, head, bias, ids, reduced.maximum, reduced.logsum)
         ctx.temperature, ctx.chunk = temperature, chunk
         return reduced.logprobs
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        _refuse_second_derivatives()
         hidden, head, bias, *by_row = ctx.saved_tensors
         for_hidden, for_head, for_bias, *_ = ctx.needs_input_grad
         tokens, vocab = len(hidden), len(head)
@@ -199,6 +196,12 @@ class _HiddenTokenLogprobs(torch.autograd.Function):
         )
 
 
+def _refuse_second_derivatives() -> None:
+    # torch's once_differentiable lets a graph through whose upstream gradient is a constant, and drops a term silently.
+    if torch.is_grad_enabled():
+        raise RuntimeError("log-probabilities of tokens can't be differentiated twice (create_graph=True)")
+
+
 def _by_twin(tensor: torch.Tensor) -> bool:
     return not tensor.is_cuda or tensor.dtype not in _KERNEL_TYPES
 
@@ -222,12 +225,6 @@ def _pieces(logits: torch.Tensor) -> list[torch.Tensor]:
         return [piece for part in logits.unbind(0) for piece in _pieces(part)]
 
 
-def _join(parts: Sequence[Reduced]) -> Reduced:
-    return (
-        parts[0] if len(parts) == 1 else Reduced(*(torch.cat(column) for column in zip(*parts, strict=True)))
-    )
-
-
 def _slices(length: int, step: int) -> Iterator[slice]:
     """Covers ``length``, at least one slice even of nothing. Long steps are cut to what tensor cores like."""
     step = max(1, step if step < 64 else step // 64 * 64)
@@ -235,8 +232,10 @@ def _slices(length: int, step: int) -> Iterator[slice]:
 
 
 def _check(rows: torch.Tensor, ids: torch.Tensor, temperature: float, name: str) -> None:
-    if not rows.is_floating_point() or rows.ndim == 0:
-        raise ValueError(f"{name} must be floating point with at least one dimension, not {rows.dtype}")
+    if not rows.is_floating_point() or rows.ndim == 0 or rows.shape[-1] == 0:
+        raise ValueError(
+            f"{name} must be floating point [..., 1 or more], not {rows.dtype} {list(rows.shape)}"
+        )
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise ValueError(f"ids must be integers, not {ids.dtype}")
     if ids.shape != rows.shape[:-1]:
