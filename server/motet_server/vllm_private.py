@@ -182,20 +182,21 @@ def answers_as(state: Any, model: str | None) -> str:
 
 
 async def model_list(state: Any, presets: Sequence[str]) -> dict[str, Any]:
-    """vLLM's answer to GET /v1/models, with a card for ``MODEL:PRESET`` after those of vLLM's own."""
+    """vLLM's answer to GET /v1/models, and after its own cards one for each of its names with each preset."""
     from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelPermission
 
     listing = await state.openai_serving_models.show_available_models()
-    model = listing.data[0]
+    length = listing.data[0].max_model_len  # an adapter's card doesn't say
     listing.data += [
         ModelCard(
             id=f"{model.id}:{preset}",
             owned_by="motet",
             root=model.id,
             parent=model.id,
-            max_model_len=model.max_model_len,
+            max_model_len=length,
             permission=[ModelPermission()],
         )
+        for model in list(listing.data)
         for preset in presets
     ]
     return dict(listing.model_dump())

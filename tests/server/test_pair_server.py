@@ -100,10 +100,14 @@ def test_the_start_blocks_curl_works_as_pasted(server):
     assert json.loads(pasted(block[block.index("curl ") :]))["motet"] == TOLD
 
 
-def test_presets_are_listed_as_models(client):
+def test_presets_are_listed_as_models_under_every_name_and_answer_to_it(client):
     cards = {card.id: card for card in client.models.list()}
-    assert list(cards) == ["toy", "alias", "toy:contrast", "toy:strong"]
-    assert (cards["toy:strong"].root, cards["toy:strong"].parent) == ("toy", "toy")
+    presets = ["toy:contrast", "toy:strong", "alias:contrast", "alias:strong"]
+    assert list(cards) == ["toy", "alias", *presets]
+    for name in presets:
+        assert (cards[name].root, cards[name].parent) == (name.split(":")[0],) * 2
+        answer = chat(client, name, max_tokens=1)
+        assert (answer.model, told(answer) is None) == (name, False)
 
 
 def test_the_api_pages_describe_the_field(server):

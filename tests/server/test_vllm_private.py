@@ -125,9 +125,13 @@ async def test_the_model_list_and_the_names_are_where_we_look():
     assert [vllm_private.answers_as(state, name) for name in ("toy", "alias", "tuned", None)] == [
         *("toy", "toy", "tuned", "toy"),
     ]
-    cards = (await vllm_private.model_list(state, ["contrast"]))["data"]
-    assert [card["id"] for card in cards] == ["toy", "alias", "tuned", "toy:contrast"]
-    assert (cards[-1]["root"], cards[-1]["parent"], cards[-1]["max_model_len"]) == ("toy", "toy", 64)
+    cards = (await vllm_private.model_list(state, ["mild", "sharp"]))["data"]
+    names = vllm_private.served_names(state)
+    assert [card["id"] for card in cards] == [
+        *names,
+        *(f"{name}:{preset}" for name in names for preset in ("mild", "sharp")),
+    ]
+    assert (cards[-1]["root"], cards[-1]["parent"], cards[-1]["max_model_len"]) == ("tuned", "tuned", 64)
 
 
 def test_tokens_are_read_from_where_vllm_leaves_them():
