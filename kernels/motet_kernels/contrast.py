@@ -50,8 +50,9 @@ def contrast(
     rows: ContrastRows,
     *,
     unedited: torch.Tensor | None = None,  # [rows, vocab]
+    out: torch.Tensor | None = None,  # [rows, vocab]
 ) -> torch.Tensor:
-    """Replaces the asking rows of ``logits`` by their contrastive scores, in place.
+    """Replaces the asking rows of ``logits`` by their contrastive scores, in place; or writes them to ``out``.
 
     With ``e`` the expert's and ``a`` the amateur's logits, ``s`` the strength, ``t`` the amateur's temperature:
     ``(1 + s) e - s a / t`` in the extrapolating form, ``e - s a / t`` in the ratio form, on the plausible head
@@ -69,30 +70,42 @@ def contrast(
         rows: the asking rows.
         unedited: the expert's raw logits of the asking rows, needed where ``logits`` has been edited by additive
             biases or penalties. Their edits are then added to the score once, not multiplied by ``1 + s``.
+        out: where the asking rows' scores go, in order, instead of over the logits; of any floating type.
 
     Returns:
-        ``logits`` itself.
+        ``logits`` itself, or ``out``.
 
     Raises:
         ValueError: for shapes that don't belong together.
     """
     asking = len(logits) if rows.index is None else len(rows)
-    for name, tensor in (("amateur", amateur), ("settings", rows.weight), ("unedited", unedited)):
+    for name, tensor in (
+        ("amateur", amateur),
+        ("settings", rows.weight),
+        ("unedited", unedited),
+        ("out", out),
+    ):
         if tensor is not None and len(tensor) != asking:
             raise ValueError(f"{len(tensor)} {name} rows for {asking} asking rows")
     if logits.is_cuda:
         from motet_kernels.contrast_triton import contrast_triton
 
-        return contrast_triton(logits, amateur, rows, unedited)
-    return contrast_torch(logits, amateur, rows, unedited)
+        return contrast_triton(logits, amateur, rows, unedited, out)
+    return contrast_torch(logits, amateur, rows, unedited, out)
 
 
 def contrast_torch(
-    logits: torch.Tensor, amateur: torch.Tensor, rows: ContrastRows, unedited: torch.Tensor | None = None
+    logits: torch.Tensor,
+    amateur: torch.Tensor,
+    rows: ContrastRows,
+    unedited: torch.Tensor | None = None,
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """``contrast`` in plain torch: what the kernel must agree with, and what runs where there is no GPU."""
     index = rows.index
     score = contrast_scores(logits if index is None else logits[index], amateur, rows, unedited)
+    if out is not None:
+        return out.copy_(score)
     if index is None:
         return logits.copy_(score)
     return logits.index_copy_(0, index, score.to(logits.dtype))

@@ -348,7 +348,7 @@ def _signature(*names: str, logits: str, amateur: str) -> dict[str, str]:
         **dict.fromkeys(("index", "row_of", "token_of", "seed", "position", "token_out"), "*i64"),
         **dict.fromkeys(("count", "top_k", "tokens_out", "tokens_in", "packed_tokens"), "*i32"),
         "prompted": "*i1",
-        **dict.fromkeys(("stride", "amateur_stride"), "i64"),
+        **dict.fromkeys(("stride", "amateur_stride"), "i64:16"),
         **dict.fromkeys(("batch", "vocab", "shared", "tiles", "asking", "entries"), "i32"),
     }
     return {name: types.get(name, "*fp32") for name in names}

@@ -47,6 +47,7 @@ def tile_max_kernel(
 
 @triton.jit
 def contrast_kernel(
+    out,
     logits,
     amateur,
     unedited,
@@ -55,6 +56,7 @@ def contrast_kernel(
     pulls,
     floors,
     maxima,
+    out_stride,
     stride,
     amateur_stride,
     unedited_stride,
@@ -62,11 +64,12 @@ def contrast_kernel(
     shared,
     tiles,
     HAS_INDEX: tl.constexpr,
+    IN_PLACE: tl.constexpr,
     HAS_UNEDITED: tl.constexpr,
     TILE: tl.constexpr,
     TILES: tl.constexpr,
 ):
-    """One program a (asking row, tile): writes the tile's scores over its logits."""
+    """One program a (asking row, tile): writes the tile's scores, over its logits if ``IN_PLACE``."""
     asking, tile = tl.program_id(0).to(tl.int64), tl.program_id(1)
     row = tl.load(index + asking) if HAS_INDEX else asking
     every = tl.arange(0, TILES)
@@ -74,7 +77,7 @@ def contrast_kernel(
     threshold = tl.max(row_maxima, axis=0) + tl.load(floors + asking)
 
     tokens = tile * TILE + tl.arange(0, TILE)
-    out = logits + row * stride + tokens
+    place = out + (row if IN_PLACE else asking) * out_stride + tokens
     best = tl.max(tl.where(every == tile, row_maxima, float("-inf")), axis=0)
     # Also true for a tile behind the shared vocabulary and for a wholly masked row, where both are -inf.
     if (best < threshold) | (best == float("-inf")):
@@ -92,17 +95,22 @@ def contrast_kernel(
         else:
             score = expert * weight
         score = tl.where(head, score - against * tl.load(pulls + asking), float("-inf"))
-        tl.store(out, score.to(logits.dtype.element_ty), mask=tokens < vocab)
+        tl.store(place, score.to(out.dtype.element_ty), mask=tokens < vocab)
 
 
 def contrast_triton(
-    logits: torch.Tensor, amateur: torch.Tensor, rows: ContrastRows, unedited: torch.Tensor | None = None
+    logits: torch.Tensor,
+    amateur: torch.Tensor,
+    rows: ContrastRows,
+    unedited: torch.Tensor | None = None,
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """``contrast`` on a GPU (or under Triton's interpreter); the last axis of every tensor must be contiguous."""
     asking, vocab = len(amateur), logits.shape[1]
+    scores = logits if out is None else out
     if not asking or not vocab:
-        return logits
-    for tensor in (logits, amateur, unedited):
+        return scores
+    for tensor in (logits, amateur, unedited, out):
         if tensor is not None and tensor.stride(1) != 1:
             raise ValueError("contrast: the vocabulary must be the contiguous axis")
     shared = min(vocab, amateur.shape[1])
@@ -122,6 +130,7 @@ def contrast_triton(
         enable_fp_fusion=FP_FUSION,
     )
     contrast_kernel[grid](
+        scores,
         logits,
         amateur,
         logits if unedited is None else unedited,
@@ -130,6 +139,7 @@ def contrast_triton(
         rows.pull,
         rows.floor,
         maxima,
+        scores.stride(0),
         logits.stride(0),
         amateur.stride(0),
         0 if unedited is None else unedited.stride(0),
@@ -137,21 +147,23 @@ def contrast_triton(
         shared,
         tiles,
         HAS_INDEX=rows.index is not None,
+        IN_PLACE=out is None,
         HAS_UNEDITED=unedited is not None,
         TILE=TILE,
         TILES=triton.next_power_of_2(tiles),
         enable_fp_fusion=FP_FUSION,
     )
-    return logits
+    return scores
 
 
-_STRIDES = {"stride": "i64", "shared": "i32", "tiles": "i32"}
+_PAIRS = (("fp32", "fp32"), ("fp32", "bf16"), ("fp32", "fp16"), ("bf16", "bf16"), ("fp16", "fp16"))
+_SIZES = {"stride": "i64:16", "shared": "i32", "tiles": "i32"}
 BUILDS = (
     *(
         Build(
             f"tile maximum {dtype}{' mapped' * mapped}",
             tile_max_kernel,
-            {"logits": f"*{dtype}", "index": "*i64", "maxima": "*fp32", **_STRIDES},
+            {"logits": f"*{dtype}", "index": "*i64", "maxima": "*fp32", **_SIZES},
             {"HAS_INDEX": mapped, "TILE": TILE},
         )
         for dtype in ("fp32", "bf16", "fp16")
@@ -159,29 +171,24 @@ BUILDS = (
     ),
     *(
         Build(
-            f"contrast {dtype} against {amateur}{' mapped' * mapped}{' edited' * edited}",
+            f"contrast {dtype} against {amateur}{' mapped' * mapped}{' edited' * edited}{' out' * out}",
             contrast_kernel,
             {
+                "out": "*fp32" if out else f"*{dtype}",
                 "logits": f"*{dtype}",
                 "amateur": f"*{amateur}",
                 "unedited": f"*{dtype}",
                 "index": "*i64",
                 **dict.fromkeys(("weights", "pulls", "floors", "maxima"), "*fp32"),
-                **_STRIDES,
-                "amateur_stride": "i64",
-                "unedited_stride": "i64",
+                **_SIZES,
+                **dict.fromkeys(("out_stride", "amateur_stride", "unedited_stride"), "i64:16"),
                 "vocab": "i32",
             },
-            {"HAS_INDEX": mapped, "HAS_UNEDITED": edited, "TILE": TILE, "TILES": 256},
+            {"HAS_INDEX": mapped, "IN_PLACE": not out, "HAS_UNEDITED": edited, "TILE": TILE, "TILES": 256},
         )
-        for dtype, amateur in (
-            ("fp32", "fp32"),
-            ("fp32", "bf16"),
-            ("fp32", "fp16"),
-            ("bf16", "bf16"),
-            ("fp16", "fp16"),
-        )
+        for dtype, amateur in _PAIRS
         for mapped in (False, True)
         for edited in (False, True)
+        for out in ((False, True) if (dtype, amateur) == ("bf16", "bf16") else (False,))
     ),
 )

@@ -1,7 +1,7 @@
 """Log-probabilities of given tokens, from logits or from hidden states and the LM head, with their gradients.
 
-What scoring a sequence, DPO and PPO need. ``log_softmax(logits.float()).gather(ids)`` makes a float32 copy of all the
-logits, another of their log-probabilities, and more for the gradient; here a row is reduced to three numbers.
+What scoring a sequence, DPO and PPO need. ``log_softmax(logits.float()).gather(ids)`` makes float32 copies of all the
+logits, and more for the gradient; here a row is reduced to three numbers.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def token_logprobs(
     the gradient has their type and is not differentiable again.
 
     Rows may be strided (part of a padded vocabulary, ``logits[:, :-1]``) and are not copied then; logits whose
-    vocabulary isn't the innermost dimension in memory are. Shifting ``ids`` and ending them with ``IGNORE_INDEX`` is
-    cheaper than slicing ``logits``, whose gradient autograd would have to pad.
+    vocabulary isn't contiguous are. Ending shifted ``ids`` with ``IGNORE_INDEX`` is cheaper than slicing ``logits``,
+    whose gradient autograd would have to pad.
 
     A logit of ``-inf`` is a token of probability 0, and the result is exactly ``-inf`` where it is the one asked for.
     A row that holds NaN, ``+inf`` or nothing but ``-inf`` gives NaN, in its own result and gradient alone.
@@ -98,9 +98,8 @@ def hidden_token_logprobs(
         raise ValueError(f"bias must be [{len(head)}], not {list(bias.shape)}")
     for name, tensor in (("head", head), ("bias", bias)):
         if tensor is not None and (tensor.dtype, tensor.device) != (hidden.dtype, hidden.device):
-            raise ValueError(
-                f"{name} is {tensor.dtype} on {tensor.device}, but hidden {hidden.dtype} on {hidden.device}"
-            )
+            there = f"{tensor.dtype} on {tensor.device}"
+            raise ValueError(f"{name} is {there}, but hidden {hidden.dtype} on {hidden.device}")
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1, not {chunk}")
     _check_range(hidden, ids, len(head))
@@ -188,12 +187,9 @@ class _HiddenTokenLogprobs(torch.autograd.Function):
                 grad_head[columns] = block.t() @ hidden
             if grad_bias is not None:
                 grad_bias[columns] = block.sum(0, dtype=wide).to(grad_bias.dtype)
-        return (
-            None if grad_hidden is None else grad_hidden.to(hidden.dtype),
-            grad_head,
-            grad_bias,
-            *[None] * 3,
-        )
+        if grad_hidden is not None:
+            grad_hidden = grad_hidden.to(hidden.dtype)
+        return grad_hidden, grad_head, grad_bias, None, None, None
 
 
 def _refuse_second_derivatives() -> None:
@@ -210,9 +206,8 @@ def _kernels(logits: torch.Tensor) -> Any:
     """The module that has ``forward`` and ``backward`` for these logits."""
     if _by_twin(logits):
         return twin
-    from motet_kernels import (
-        token_logprobs_triton,
-    )  # Triton takes a second to import, and has no use on a CPU
+    # Imported here because Triton takes a second to load and has no use on a CPU.
+    from motet_kernels import token_logprobs_triton
 
     return token_logprobs_triton
 
@@ -233,9 +228,7 @@ def _slices(length: int, step: int) -> Iterator[slice]:
 
 def _check(rows: torch.Tensor, ids: torch.Tensor, temperature: float, name: str) -> None:
     if not rows.is_floating_point() or rows.ndim == 0 or rows.shape[-1] == 0:
-        raise ValueError(
-            f"{name} must be floating point [..., 1 or more], not {rows.dtype} {list(rows.shape)}"
-        )
+        raise ValueError(f"{name} must be floats [..., 1 or more], not {rows.dtype} {list(rows.shape)}")
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise ValueError(f"ids must be integers, not {ids.dtype}")
     if ids.shape != rows.shape[:-1]:

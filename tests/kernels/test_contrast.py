@@ -12,7 +12,7 @@ from motet_decoding.reference import contrast_scores
 from motet_kernels.contrast import ContrastRows, contrast
 
 
-def kernel(logits, amateur, asked, *, rows=None, unedited=None):
+def kernel(logits, amateur, asked, *, rows=None, unedited=None, out=None):
     """Calls the kernel for one Contrast a row."""
     settings = ContrastRows.of(
         torch.tensor([c.strength for c in asked]),
@@ -21,7 +21,7 @@ def kernel(logits, amateur, asked, *, rows=None, unedited=None):
         torch.tensor([c.amateur_temperature for c in asked]),
         rows,
     )
-    return contrast(logits, amateur, settings, unedited=unedited)
+    return contrast(logits, amateur, settings, unedited=unedited, out=out)
 
 
 ASKED = [
@@ -66,6 +66,16 @@ def test_only_the_asking_rows_change_and_they_change_in_place():
     assert torch.equal(logits[[0, 2, 3, 5]], before[[0, 2, 3, 5]])
     alone = kernel(before[rows].clone(), amateur, ASKED[:2])
     assert torch.equal(logits[rows], alone)
+
+
+def test_scores_can_go_elsewhere_and_need_not_be_rounded_to_the_logits_type():
+    logits, amateur = torch.randn(6, 50).bfloat16(), torch.randn(2, 50).bfloat16()
+    before, out, rows = logits.clone(), torch.empty(2, 50), torch.tensor([4, 1])
+    assert kernel(logits, amateur, ASKED[:2], rows=rows, out=out) is out
+    assert torch.equal(logits, before)
+    assert torch.equal(out, kernel(before[rows].float(), amateur, ASKED[:2]))
+    with pytest.raises(ValueError, match="3 out rows for 2 asking rows"):
+        kernel(logits, amateur, ASKED[:2], rows=rows, out=torch.empty(3, 50))
 
 
 def test_neutral_settings_leave_every_bit():

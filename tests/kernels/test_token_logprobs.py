@@ -287,7 +287,7 @@ def test_ids_out_of_range_are_refused(wrong):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"hidden": torch.zeros(2, 4, dtype=torch.long)}, "hidden must be floating point"),
+        ({"hidden": torch.zeros(2, 4, dtype=torch.long)}, "hidden must be floats"),
         ({"ids": torch.zeros(2)}, "ids must be integers"),
         ({"ids": torch.tensor([True, False])}, "ids must be integers"),
         ({"ids": torch.tensor([1])}, r"hidden \[2, 4\] take ids \[2\], not \[1\]"),

@@ -81,3 +81,16 @@ def test_masked_rows_nan_and_ties():
     amateur[4, :50] = -torch.inf
     amateur[4, 60] = torch.nan
     equal(logits, amateur, asked(5))
+
+
+@pytest.mark.parametrize("index", [None, torch.tensor([3, 0, 1, 2])])
+def test_scores_beside_the_logits(index):
+    generator = torch.Generator().manual_seed(3)
+    logits, amateur = (torch.randn(4, 2100, generator=generator).bfloat16() for _ in range(2))
+    before, out = logits.clone(), torch.empty(4, 2100)
+    rows = asked(4, index)
+    assert contrast_triton(logits, amateur, rows, out=out) is out
+    assert torch.equal(logits, before)
+    expected = contrast_torch(logits, amateur, rows, out=torch.empty(4, 2100))
+    torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-5)
+    assert torch.equal(logits, before)
