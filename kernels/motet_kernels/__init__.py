@@ -7,6 +7,7 @@ with each; ``FINDINGS.md`` beside the package tells what was tried and measured.
 
 from motet_kernels.contrast import ContrastRows, contrast
 from motet_kernels.contrast_sample import NO_TOKEN, Drawn, Edits, Sampling, contrast_sample
+from motet_kernels.token_logprobs import hidden_token_logprobs, token_logprobs
 
 __all__ = [
     "NO_TOKEN",
@@ -16,4 +17,6 @@ __all__ = [
     "Sampling",
     "contrast",
     "contrast_sample",
+    "hidden_token_logprobs",
+    "token_logprobs",
 ]

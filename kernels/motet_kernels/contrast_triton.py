@@ -81,9 +81,8 @@ def contrast_kernel(
     best = tl.max(tl.where(every == tile, row_maxima, float("-inf")), axis=0)
     # Also true for a tile behind the shared vocabulary and for a wholly masked row, where both are -inf.
     if (best < threshold) | (best == float("-inf")):
-        tl.store(
-            out, tl.full([TILE], float("-inf"), tl.float32).to(logits.dtype.element_ty), mask=tokens < vocab
-        )
+        nothing = tl.full([TILE], float("-inf"), tl.float32)
+        tl.store(place, nothing.to(out.dtype.element_ty), mask=tokens < vocab)
     else:
         expert = load_expert(logits + row * stride, tokens, tokens < shared)
         head = (expert >= threshold) & (expert > float("-inf"))
