@@ -22,8 +22,8 @@ from motet_kernels.noise_triton import gumbel_noise, noise_keys
 
 #: Survivors that a row keeps in registers while it looks for an edge; what is beyond them is read again.
 CHUNK = 2048
-#: With eight, the assembler spills a few bytes on some GPUs.
-DRAW_WARPS = 4
+#: Edits a program works on.
+EDIT_BLOCK = 64
 _LARGEST = tl.constexpr(LARGEST_SCORE)
 _NO_TOKEN = tl.constexpr(NO_TOKEN)
 
@@ -314,10 +314,10 @@ def contrast_sample_triton(
     if index is None:
         index = logits
     if edits is not None and len(edits.row):
-        edit_kernel[(triton.cdiv(len(edits.row), 64),)](
+        edit_kernel[(triton.cdiv(len(edits.row), EDIT_BLOCK),)](
             logits, voice[0], index, edits.row, edits.token, edits.bias, edits.count, edits.prompted,
             edits.repetition, edits.frequency, edits.presence, voice[1], voice[2], logits.stride(0), amateur_stride,
-            batch, vocab, shared, asking, len(edits.row), **shape, BLOCK=64, enable_fp_fusion=FP_FUSION,
+            batch, vocab, shared, asking, len(edits.row), **shape, BLOCK=EDIT_BLOCK, enable_fp_fusion=FP_FUSION,
         )  # fmt: skip
     tiles = triton.cdiv(vocab, TILE)
     maxima, masses, keys = torch.empty(3, batch, tiles, device=device)
@@ -334,7 +334,7 @@ def contrast_sample_triton(
     draw_kernel[(batch,)](
         logits, voice[0], index, *voice[1:], *draw, maxima, masses, keys, tile_tokens, packed, packed_tokens,
         token, logprob, logits.stride(0), amateur_stride, vocab, shared, tiles, asking,
-        **shape, TILE=TILE, TILES=triton.next_power_of_2(tiles), CHUNK=CHUNK, num_warps=DRAW_WARPS,
+        **shape, TILE=TILE, TILES=triton.next_power_of_2(tiles), CHUNK=CHUNK,
         enable_fp_fusion=FP_FUSION,
     )  # fmt: skip
     return Drawn(token, logprob)
@@ -355,28 +355,28 @@ def _signature(*names: str, logits: str, amateur: str) -> dict[str, str]:
 
 
 def _builds() -> tuple[Build, ...]:
+    """Every branch in float32, and every pair of types in the fullest branch."""
     voices = [(False, False, 1), (True, False, 1), (True, True, 64), (True, True, 256)]
-    pairs = [("fp32", "fp32"), ("fp32", "bf16"), ("fp32", "fp16"), ("bf16", "bf16"), ("fp16", "fp16")]
+    half = [("fp32", "bf16"), ("fp32", "fp16"), ("bf16", "bf16"), ("fp16", "fp16")]
     builds = []
-    for kernel, constexprs, warps in (
-        (edit_kernel, {"BLOCK": 64}, 4),
-        (tile_kernel, {"TILE": TILE}, 4),
-        (draw_kernel, {"TILE": TILE, "TILES": 256, "CHUNK": CHUNK}, DRAW_WARPS),
+    for kernel, pairs, constexprs in (
+        (edit_kernel, [], {"BLOCK": EDIT_BLOCK}),
+        (tile_kernel, half[2:], {"TILE": TILE}),
+        (draw_kernel, half, {"TILE": TILE, "TILES": 256, "CHUNK": CHUNK}),
     ):
-        for contrasted, mapped, rows in voices:
-            for logits, amateur in pairs[:1] if kernel is edit_kernel else pairs:
-                flags = {"HAS_CONTRAST": contrasted, "HAS_INDEX": mapped, "ROWS": rows}
-                names = [name for name in kernel.arg_names if name not in {*flags, *constexprs}]
-                builds.append(
-                    Build(
-                        f"{kernel.__name__} {logits} {amateur} "
-                        + (f"contrast of {rows} mapped" if mapped else "contrast" if contrasted else "plain"),
-                        kernel,
-                        _signature(*names, logits=logits, amateur=amateur),
-                        {**flags, **constexprs},
-                        warps,
-                    )
+        cases = [(voice, ("fp32", "fp32")) for voice in voices] + [(voices[-1], pair) for pair in pairs]
+        for (contrasted, mapped, rows), (logits, amateur) in cases:
+            flags = {"HAS_CONTRAST": contrasted, "HAS_INDEX": mapped, "ROWS": rows}
+            names = [name for name in kernel.arg_names if name not in {*flags, *constexprs}]
+            which = f"contrast of {rows} mapped" if mapped else "contrast" if contrasted else "plain"
+            builds.append(
+                Build(
+                    f"{kernel.__name__} {logits} {amateur} {which}",
+                    kernel,
+                    _signature(*names, logits=logits, amateur=amateur),
+                    {**flags, **constexprs},
                 )
+            )
     return tuple(builds)
 
 

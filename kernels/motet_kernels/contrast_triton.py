@@ -7,6 +7,8 @@ execution that matters, and no row that depends on another.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import triton
 import triton.language as tl
@@ -155,39 +157,46 @@ def contrast_triton(
     return scores
 
 
-_PAIRS = (("fp32", "fp32"), ("fp32", "bf16"), ("fp32", "fp16"), ("bf16", "bf16"), ("fp16", "fp16"))
 _SIZES = {"stride": "i64:16", "shared": "i32", "tiles": "i32"}
+
+
+def _contrast_build(logits: str, amateur: str, *, mapped: bool, edited: bool, beside: bool) -> Build:
+    return Build(
+        f"contrast {logits} against {amateur}{' mapped' * mapped}{' edited' * edited}{' beside' * beside}",
+        contrast_kernel,
+        {
+            "out": "*fp32" if beside else f"*{logits}",
+            "logits": f"*{logits}",
+            "amateur": f"*{amateur}",
+            "unedited": f"*{logits}",
+            "index": "*i64",
+            **dict.fromkeys(("weights", "pulls", "floors", "maxima"), "*fp32"),
+            **_SIZES,
+            **dict.fromkeys(("out_stride", "amateur_stride", "unedited_stride"), "i64:16"),
+            "vocab": "i32",
+        },
+        {"HAS_INDEX": mapped, "IN_PLACE": not beside, "HAS_UNEDITED": edited, "TILE": TILE, "TILES": 256},
+    )
+
+
+#: Every branch in float32, and every pair of types in the fullest branch.
 BUILDS = (
     *(
         Build(
-            f"tile maximum {dtype}{' mapped' * mapped}",
+            f"tile maximum {logits}{' mapped' * mapped}",
             tile_max_kernel,
-            {"logits": f"*{dtype}", "index": "*i64", "maxima": "*fp32", **_SIZES},
+            {"logits": f"*{logits}", "index": "*i64", "maxima": "*fp32", **_SIZES},
             {"HAS_INDEX": mapped, "TILE": TILE},
         )
-        for dtype in ("fp32", "bf16", "fp16")
-        for mapped in (False, True)
+        for logits, mapped in (("fp32", False), ("fp32", True), ("bf16", True), ("fp16", True))
     ),
     *(
-        Build(
-            f"contrast {dtype} against {amateur}{' mapped' * mapped}{' edited' * edited}{' out' * out}",
-            contrast_kernel,
-            {
-                "out": "*fp32" if out else f"*{dtype}",
-                "logits": f"*{dtype}",
-                "amateur": f"*{amateur}",
-                "unedited": f"*{dtype}",
-                "index": "*i64",
-                **dict.fromkeys(("weights", "pulls", "floors", "maxima"), "*fp32"),
-                **_SIZES,
-                **dict.fromkeys(("out_stride", "amateur_stride", "unedited_stride"), "i64:16"),
-                "vocab": "i32",
-            },
-            {"HAS_INDEX": mapped, "IN_PLACE": not out, "HAS_UNEDITED": edited, "TILE": TILE, "TILES": 256},
-        )
-        for dtype, amateur in _PAIRS
-        for mapped in (False, True)
-        for edited in (False, True)
-        for out in ((False, True) if (dtype, amateur) == ("bf16", "bf16") else (False,))
+        _contrast_build("fp32", "fp32", mapped=mapped, edited=edited, beside=beside)
+        for mapped, edited, beside in itertools.product((False, True), repeat=3)
+    ),
+    *(
+        _contrast_build(*pair, mapped=True, edited=True, beside=beside)
+        for pair in (("fp32", "bf16"), ("fp32", "fp16"), ("bf16", "bf16"), ("fp16", "fp16"))
+        for beside in (False, True)
     ),
 )
