@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from motet_decoding.errors import RequestError
 from motet_server import metrics, vllm_private
 from motet_server.body import read_body
-from motet_server.errors import named_field, refusal
+from motet_server.errors import http_problem, named_field, refusal
 from motet_server.gate import Gate
 from motet_server.openapi import describe
 from motet_server.requests import OWN_FIELDS, Order, Route, prepare
@@ -38,6 +39,7 @@ class MotetEndpoints:
         app.add_middleware(Gate, max_body=settings.max_body, paths=[route.path for route in routes])
         for route in routes:
             app.add_api_route(route.path, _endpoint(route, settings), methods=["POST"], response_model=None)
+        app.add_exception_handler(HTTPException, http_problem)
         app.add_api_route("/v1/models", _models(settings), methods=["GET"])
         describe(app, routes)
 

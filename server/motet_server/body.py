@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, Final
 
 from motet_decoding.errors import RequestError
@@ -15,15 +16,21 @@ MOST_LEVELS: Final = 200
 #: that answers HTTP up to a tenth of a millisecond.
 MOST_PARTS: Final = 50_000
 
+#: One half of a character of two, as JSON may spell it.
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+
 
 def read_body(content: bytes) -> dict[str, Any]:
-    """The body as a JSON object of bounded depth and breadth whose numbers are finite and fit into 64 bits.
+    """The body as a JSON object of bounded depth and breadth, of whole characters and finite numbers of 64 bits.
 
     Raises:
         RequestError: about ``body``, or naming the field.
     """
     try:
-        body = json.loads(content)
+        text = content.decode("utf-8-sig")
+        body = json.loads(text)
+    except UnicodeDecodeError as error:
+        raise RequestError("body", f"not UTF-8: {error}") from None
     except RecursionError:
         raise RequestError("body", f"nested deeper than {MOST_LEVELS} levels") from None
     except ValueError as error:
@@ -31,6 +38,8 @@ def read_body(content: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise RequestError("body", f"must be a JSON object, not {json_type(body)}")
     _check_values(body)
+    if _HALF.search(text):
+        _check_characters(body)
     return body
 
 
@@ -66,3 +75,13 @@ def _check_values(body: dict[str, Any]) -> None:
                 if parts > MOST_PARTS:
                     raise RequestError(top, f"more than {MOST_PARTS} objects and arrays in one body")
                 pending.append((value, field, level + 1))
+
+
+def _check_characters(body: dict[str, Any]) -> None:
+    """Refuses halves of characters, which neither a tokenizer nor an answer can hold."""
+    for field, value in body.items():
+        try:
+            json.dumps({field: value}, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            name = field.encode(errors="backslashreplace").decode()
+            raise RequestError(f"{name:.100}", "has half of a surrogate pair") from None

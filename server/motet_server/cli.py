@@ -20,7 +20,7 @@ from motet_decoding.errors import LaunchError
 from motet_server.environment import set_log_level
 from motet_server.files import config_arguments
 from motet_server.launch import ServeCommand, split_model
-from motet_server.settings import DEFAULT_MAX_BODY
+from motet_server.settings import DEFAULT_MAX_BODY, DEFAULT_MAX_CHOICES, ServerSettings
 
 #: Other rooms add commands here; a plugin is ``name = "module:app"`` with a typer app.
 COMMANDS = "motet.commands"
@@ -129,6 +129,9 @@ def serve_command(
     max_body: Annotated[
         int, typer.Option(min=1, help="The largest request body, in bytes.")
     ] = DEFAULT_MAX_BODY,
+    max_choices: Annotated[
+        int, typer.Option(min=1, help=str(ServerSettings.model_fields["max_choices"].description))
+    ] = DEFAULT_MAX_CHOICES,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="YAML, `name: value`: options of vLLM's.")
     ] = None,
@@ -157,6 +160,7 @@ def serve_command(
             presets=presets,
             preset=tuple(preset or ()),
             max_body=max_body,
+            max_choices=max_choices,
             default_chat_template=default_chat_template,
             verbose=verbose,
             vllm=(*config_arguments(config, {str(param.name) for param in ctx.command.params}), *rest),

@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import entry_points
 
 from motet_decoding.errors import LaunchError
+from motet_server.bounds import BAD_WORD_TOKENS
 
 _PLUGIN = "motet"
 _PLUGIN_GROUP = "vllm.endpoint_plugins"
@@ -31,7 +32,7 @@ def check_environment() -> None:
         raise LaunchError(f"{_OTHER_FRONTEND}: motet's routes are on vLLM's Python front end; unset it")
 
 
-def set_environment(*, offline: bool, verbose: bool) -> None:
+def set_environment(*, offline: bool, verbose: bool, max_choices: int) -> None:
     """What vLLM and its processes read from the environment, where the user hasn't set it."""
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     if not verbose:
@@ -41,6 +42,10 @@ def set_environment(*, offline: bool, verbose: bool) -> None:
         os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning,ignore::UserWarning")
     # On a CPU vLLM would take most of the machine's memory for its cache. In GiB; read on CPUs only.
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    # The same bound on every route, and no lower one on ours.
+    os.environ.setdefault("VLLM_MAX_N_SEQUENCES", str(max_choices))
+    os.environ.setdefault("VLLM_MAX_COMPLETION_PROMPTS", str(max_choices))
+    os.environ.setdefault("VLLM_MAX_BAD_WORDS_TOTAL_TOKENS", str(BAD_WORD_TOKENS))
     set_log_level()
     if offline:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from motet_decoding.errors import RequestError
@@ -30,19 +33,29 @@ _UNNAMED = (
 #: vLLM appends its parameter's name and value to the sentence; `param` says the first, the body the second.
 _APPENDIX = re.compile(r" \(parameter=[\w.]+(, value=.*)?\)$", re.DOTALL)
 
+#: Beyond so many problems of one body they are only counted: describing them all takes memory and time without bound.
+_DESCRIBED = 5_000
 
-def error_answer(
-    message: str, *, param: str | None, status: int = 400, kind: str = "BadRequestError"
-) -> JSONResponse:
+
+def error_answer(message: str, *, param: str | None, status: int, kind: str) -> JSONResponse:
     """The answer to a request that isn't honoured; ``param`` is the field at fault, in dots."""
     return JSONResponse(
         {"error": {"message": message, "type": kind, "param": param, "code": status}}, status_code=status
     )
 
 
-def refusal(error: RequestError) -> JSONResponse:
-    """The 400 for a field that can't be honoured."""
-    return error_answer(str(error), param=error.field)
+def refusal(error: RequestError, *, status: int = 400, kind: str = "BadRequestError") -> JSONResponse:
+    """The answer for a field that can't be honoured."""
+    return error_answer(str(error), param=error.field, status=status, kind=kind)
+
+
+async def http_problem(_request: Request, problem: Exception) -> JSONResponse:
+    """What Starlette says of a path, a method or a body, in the one shape of errors; vLLM leaves it as it is."""
+    assert isinstance(problem, HTTPException)
+    kind = HTTPStatus(problem.status_code).phrase
+    answer = error_answer(problem.detail, param=None, status=problem.status_code, kind=kind)
+    answer.headers.update(problem.headers or {})
+    return answer
 
 
 def named_field(error: Mapping[str, Any], body: Mapping[str, Any], *, prompt: str) -> dict[str, Any]:
@@ -58,6 +71,8 @@ def named_field(error: Mapping[str, Any], body: Mapping[str, Any], *, prompt: st
         param = prompt
     elif param == "max_tokens" and param not in body and "max_completion_tokens" in body:
         param = "max_completion_tokens"
+    elif param == "logprobs" and "top_logprobs" in body:
+        param = "top_logprobs"
     elif param is None:
         fields = next(
             (fields for pattern, fields in _UNNAMED if pattern.match(message)), (message.split(" ", 1)[0],)
@@ -72,6 +87,8 @@ def first_problem(error: ValidationError, body: Mapping[str, Any]) -> RequestErr
     A value of a union fails once for every member of it: such complaints are told together, under the deepest
     part of the body they share.
     """
+    if error.error_count() > _DESCRIBED:
+        return RequestError("body", f"{error.error_count()} values aren't what they must be")
     problems = error.errors(include_url=False, include_context=True)
     first = problems[0]
     reason = (first.get("ctx") or {}).get("error")

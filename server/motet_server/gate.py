@@ -9,7 +9,8 @@ from collections.abc import Collection
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from motet_server.errors import error_answer
+from motet_decoding.errors import RequestError
+from motet_server.errors import refusal
 from motet_server.metrics import count_error
 from motet_server.requests import OWN_FIELDS
 
@@ -44,41 +45,43 @@ class Gate:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        declared = headers.get("content-length", "")
-        body = None if declared.isdigit() and int(declared) > self.max_body else await self._read(receive)
-        if body is None:
-            count_error("any", status=413, param="body", known=("body",))
-            answer = error_answer(
-                f"body: more than the {self.max_body} bytes this server reads (--max-body)",
-                param="body",
-                status=413,
-                kind="RequestTooLargeError",
-            )
+        try:
+            body = await self._read(headers, receive)
+            self._check_fields(scope["path"].removeprefix(scope.get("root_path", "")), headers, body)
+        except RequestError as error:
+            too_large = isinstance(error, _TooLarge)
+            answer = refusal(error, status=413, kind="RequestTooLargeError") if too_large else refusal(error)
+            count_error("any", status=answer.status_code, param=error.field, known={*OWN_FIELDS, "body"})
             await answer(scope, receive, send)
-            return
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        field = None if path in self.paths else _own_field(headers.get("content-type", ""), body)
-        if field is not None:
-            count_error("any", status=400, param=field, known=OWN_FIELDS)
-            where = " and ".join(sorted(self.paths))
-            await error_answer(f"{field}: {path} doesn't know this field; use {where}", param=field)(
-                scope, receive, send
-            )
             return
         await self.app(scope, _replay(body, receive), send)
 
-    async def _read(self, receive: Receive) -> bytes | None:
-        """The whole body, or None as soon as it is too large."""
-        parts: list[bytes] = []
-        size = 0
-        while True:
+    async def _read(self, headers: Headers, receive: Receive) -> bytes:
+        """The whole body; refused as soon as it is seen to be too large."""
+        if (coding := headers.get("content-encoding", "identity")) != "identity":
+            raise RequestError("body", f"must not be compressed (Content-Encoding: {coding:.100})")
+        declared = headers.get("content-length", "")
+        over = declared.isdecimal() and int(declared) > self.max_body
+        body = bytearray()
+        more = True
+        while more and not over:
             message = await receive()
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self.max_body:
-                return None
-            if not message.get("more_body", False):
-                return b"".join(parts)
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            over = len(body) > self.max_body
+        if over:
+            raise _TooLarge("body", f"more than the {self.max_body} bytes this server reads (--max-body)")
+        return bytes(body)
+
+    def _check_fields(self, path: str, headers: Headers, body: bytes) -> None:
+        if path not in self.paths and (field := _own_field(headers.get("content-type", ""), body)):
+            raise RequestError(
+                field, f"{path} doesn't know this field; use {' and '.join(sorted(self.paths))}"
+            )
+
+
+class _TooLarge(RequestError):
+    """A body beyond the server's limit."""
 
 
 def _own_field(content_type: str, body: bytes) -> str | None:

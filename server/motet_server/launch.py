@@ -19,7 +19,7 @@ from motet_decoding.errors import LaunchError
 from motet_server.console import StartDisplay, start_block
 from motet_server.environment import check_environment, hush, set_environment
 from motet_server.presets import collect_presets
-from motet_server.settings import BUNDLED_NAME, DEFAULT_MAX_BODY, ServerSettings
+from motet_server.settings import BUNDLED_NAME, DEFAULT_MAX_BODY, DEFAULT_MAX_CHOICES, ServerSettings
 
 #: What a model without a chat template is given, by option.
 CHATML = """\
@@ -59,6 +59,7 @@ class ServeCommand(BaseModel):
     presets: Path | None = None
     preset: tuple[str, ...] = ()
     max_body: int = DEFAULT_MAX_BODY
+    max_choices: int = DEFAULT_MAX_CHOICES
     default_chat_template: Literal["refuse", "chatml"] = "refuse"
     verbose: bool = False
     vllm: tuple[str, ...] = ()
@@ -78,11 +79,16 @@ def serve(command: ServeCommand) -> None:
             command.presets, command.preset, defaults=command.contrast, amateur=amateur is not None
         ),
         max_body=command.max_body,
+        max_choices=command.max_choices,
     )
     # A node without a server listens nowhere.
     port = command.port if "--headless" in command.vllm else _free_port(command.host, command.port)
     check_environment()
-    set_environment(offline=command.model is None and command.amateur is None, verbose=command.verbose)
+    set_environment(
+        offline=command.model is None and command.amateur is None,
+        verbose=command.verbose,
+        max_choices=command.max_choices,
+    )
 
     if not command.verbose:
         atexit.register(hush)  # before vLLM registers anything, so it runs after all of that

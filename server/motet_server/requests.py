@@ -13,6 +13,7 @@ from motet_decoding.contrast import Contrast, parse_contrast
 from motet_decoding.engine.arguments import engine_arguments, ensure_engine_key
 from motet_decoding.errors import RequestError
 from motet_server.body import json_type
+from motet_server.bounds import check_amounts
 from motet_server.errors import first_problem
 from motet_server.settings import ServerSettings
 from motet_server.vllm_private import Handler
@@ -105,6 +106,7 @@ def prepare(body: dict[str, Any], route: Route, settings: ServerSettings, served
         TypeError,
     ) as error:  # vLLM's checks on what they didn't expect
         raise RequestError("body", f"malformed: {type(error).__name__}: {error}") from None
+    check_amounts(request, settings.max_choices)
     if contrast is not None and not contrast.neutral:
         arguments = engine_arguments(contrast, request.cache_salt)
         request.vllm_xargs = {**(request.vllm_xargs or {}), **arguments.extra_args}

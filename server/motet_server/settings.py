@@ -12,6 +12,9 @@ from motet_decoding.contrast import Contrast
 #: The request bodies a server reads unless told otherwise, in bytes.
 DEFAULT_MAX_BODY = 16 * 2**20
 
+#: The choices one request may ask for unless the server is told otherwise.
+DEFAULT_MAX_CHOICES = 1024
+
 #: What the bundled pair is called in /v1/models and in requests.
 BUNDLED_NAME = "motet-toy"
 
@@ -37,6 +40,9 @@ class ServerSettings(BaseModel):
     max_body: Annotated[int, Field(ge=1, description="Largest request body in bytes; more is a 413.")] = (
         DEFAULT_MAX_BODY
     )
+    max_choices: Annotated[
+        int, Field(ge=1, description="The most choices of one request: its prompts times its `n`.")
+    ] = DEFAULT_MAX_CHOICES
     chatml: Annotated[
         bool, Field(description="The model has no chat template and answers in ChatML, ending at <|im_end|>.")
     ] = False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from motet_decoding.errors import LaunchError
 
@@ -115,12 +115,20 @@ def chat_handler() -> tuple[type[Any], Handler]:
     """The request model of POST /v1/chat/completions and its route function, which doesn't notice a client's leaving.
 
     vLLM's ``with_cancellation`` comes off: inside another of its kind it can be cancelled before it cancels what it
-    runs, and the request would go on for nobody.
+    runs, and the request would go on for nobody. Of wrong messages the first is complained about: each has two dozen
+    ways to be wrong, and a long list of them would occupy the server for minutes.
     """
+    from pydantic import FailFast, create_model
     from vllm.entrypoints.openai.chat_completion.api_router import create_chat_completion
     from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
-    return ChatCompletionRequest, create_chat_completion.__wrapped__
+    messages = ChatCompletionRequest.model_fields["messages"].annotation
+    request_type = create_model(
+        ChatCompletionRequest.__name__,
+        __base__=ChatCompletionRequest,
+        messages=(Annotated[messages, FailFast()], ...),
+    )
+    return request_type, create_chat_completion.__wrapped__
 
 
 def completion_handler() -> tuple[type[Any], Handler]:

@@ -30,6 +30,12 @@ from motet_server.body import MOST_LEVELS, MOST_PARTS, read_body
         (b'{"logit_bias": {"5": NaN}}', "logit_bias.5"),
         (b'{"prompt": [1, 2, NaN]}', "prompt.2"),
         (b'{"seed": 18446744073709551616}', "seed"),
+        ('{"prompt": "é"}'.encode("latin-1"), "body"),
+        ('{"prompt": "a"}'.encode("utf-16"), "body"),
+        (b'{"prompt": "\xed\xa0\x80"}', "body"),
+        (rb'{"prompt": ["a", "b\ud83d"]}', "prompt"),
+        (rb'{"prompt": "\uDE00\uD83D"}', "prompt"),
+        (rb'{"\ud800": 1}', r"\ud800"),
     ],
     ids=lambda value: f"{value!s:.30}",
 )
@@ -37,6 +43,11 @@ def test_a_body_that_is_no_object_of_plain_numbers_is_refused(content, field):
     with pytest.raises(RequestError) as refused:
         read_body(content)
     assert refused.value.field == field
+
+
+def test_whole_characters_are_read_however_they_are_spelt():
+    assert read_body(rb'{"prompt": "\ud83d\ude00 \\ud83d"}') == {"prompt": "\U0001f600 \\ud83d"}
+    assert read_body('{"prompt": "é"}'.encode("utf-8-sig")) == {"prompt": "é"}
 
 
 def test_what_a_parser_reads_deeper_than_python_recurses_is_refused(monkeypatch):

@@ -108,6 +108,7 @@ def test_an_unknown_command_is_refused():
         (["{model}", "--host", "256.1.1.1"], "256.1.1.1"),
         (["{model}", "--default-chat-template", "alpaca"], "alpaca"),
         (["{model}", "--max-body", "0"], "--max-body"),
+        (["{model}", "--max-choices", "0"], "--max-choices"),
         (["{model}", "--config", "/no/such/file.yaml"], "/no/such/file.yaml"),
         (["{model}", "--config={tmp}/options.yaml"], "options.yaml: max_body: an option of motet's own"),
     ],

@@ -38,6 +38,15 @@ def test_a_problem_is_told_by_the_clients_own_names(body, field):
     assert problem.message
 
 
+def test_problems_without_number_are_counted_and_not_described():
+    body = {"model": "a", "stop": [1] * 100_000}
+    with pytest.raises(ValidationError) as found:
+        Body.model_validate(body)
+    problem = first_problem(found.value, body)
+    assert problem.field == "body"
+    assert "100001 values" in problem.message
+
+
 @pytest.mark.parametrize(
     ("message", "param", "body", "expected"),
     [
@@ -52,6 +61,8 @@ def test_a_problem_is_told_by_the_clients_own_names(body, field):
             {"max_completion_tokens": 0},
             "max_completion_tokens",
         ),
+        ("too many", "logprobs", {"logprobs": True, "top_logprobs": 99}, "top_logprobs"),
+        ("too many", "logprobs", {"logprobs": 99}, "logprobs"),
         ("something went wrong", None, {"messages": []}, None),
         ("temperature must be", "temperature", {"temperature": -1}, "temperature"),
     ],

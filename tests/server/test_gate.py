@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 
@@ -94,6 +95,15 @@ def test_our_field_is_seen_however_json_spells_it(client, content, field, header
 def test_other_bodies_pass_untouched(client, content, kind):
     answer = client.post("/other", content=content, headers={"content-type": kind})
     assert answer.json() == {"size": len(content)}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/other"])
+def test_a_compressed_body_is_refused_as_such(client, path):
+    content = gzip.compress(b"{}")
+    answer = client.post(path, content=content, headers={"content-encoding": "gzip"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "body")
+    assert "Content-Encoding: gzip" in answer.json()["error"]["message"]
+    assert client.post(path, content=content, headers={"content-encoding": "identity"}).status_code == 200
 
 
 def test_requests_without_a_body_pass(client):

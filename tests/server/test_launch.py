@@ -7,6 +7,7 @@ import shlex
 import pytest
 
 from motet_server import launch
+from motet_server.bounds import BAD_WORD_TOKENS
 from motet_server.console import start_block
 from motet_server.environment import set_environment
 
@@ -37,7 +38,7 @@ def clean_environment(monkeypatch):
 
 def test_what_the_user_has_set_is_kept(clean_environment):
     os.environ.update(VLLM_CPU_KVCACHE_SPACE="7", VLLM_LOGGING_LEVEL="DEBUG", HF_HUB_OFFLINE="0")
-    set_environment(offline=True, verbose=False)
+    set_environment(offline=True, verbose=False, max_choices=5)
     assert [
         os.environ[name] for name in ("VLLM_CPU_KVCACHE_SPACE", "VLLM_LOGGING_LEVEL", "HF_HUB_OFFLINE")
     ] == [
@@ -48,10 +49,12 @@ def test_what_the_user_has_set_is_kept(clean_environment):
 
 
 def test_modest_defaults_stand_where_the_user_said_nothing(clean_environment):
-    set_environment(offline=False, verbose=False)
+    set_environment(offline=False, verbose=False, max_choices=5)
     assert os.environ["VLLM_CPU_KVCACHE_SPACE"] == "1"
     assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
     assert "HF_HUB_OFFLINE" not in os.environ
+    assert os.environ["VLLM_MAX_N_SEQUENCES"] == os.environ["VLLM_MAX_COMPLETION_PROMPTS"] == "5"
+    assert os.environ["VLLM_MAX_BAD_WORDS_TOTAL_TOKENS"] == str(BAD_WORD_TOKENS)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +62,7 @@ def test_modest_defaults_stand_where_the_user_said_nothing(clean_environment):
 )
 def test_our_routes_join_the_users_own_choice_of_plugins(clean_environment, before, after):
     os.environ["VLLM_PLUGINS"] = before
-    set_environment(offline=False, verbose=False)
+    set_environment(offline=False, verbose=False, max_choices=5)
     assert os.environ["VLLM_PLUGINS"].split(",") == after
 
 
@@ -71,7 +74,7 @@ def test_naming_our_routes_shuts_out_no_other_plugin(clean_environment, tmp_path
         "[vllm.platform_plugins]\nguest = guest:register\n\n[vllm.endpoint_plugins]\nunasked = guest:routes\n"
     )
     clean_environment.syspath_prepend(tmp_path)
-    set_environment(offline=False, verbose=False)
+    set_environment(offline=False, verbose=False, max_choices=5)
     names = os.environ["VLLM_PLUGINS"].split(",")
     assert {"guest", "motet"} <= set(names)
     assert "unasked" not in names  # routes of others stay a choice of the user's, as in vLLM itself

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 MESSAGES: list[Any] = [{"role": "user", "content": "What is 17 + 25?"}]
 CHOICES = 8
+#: How long, in seconds, a busy machine may take over what a free one does at once; more only delays a failure.
+PATIENCE = 300
 STRONG = {"strength": 2.0, "plausibility": 0.01, "form": "ratio"}
 TOLD = {"contrast": Contrast().model_dump()}
 TOOL: Any = {
@@ -293,11 +296,29 @@ BAD: list[tuple[str, dict[str, Any], str, int]] = [
     (CHAT, {"model": "nobody"}, "model", 404),
     (CHAT, {"model": "nobody:contrast"}, "model", 404),
     (CHAT, {"model": "toy:nothing"}, "model", 404),
+    (COMPLETIONS, {"model": "nobody:strong"}, "model", 404),
+    (CHAT, {"model": "toy:strong:strong"}, "model", 404),
+    (CHAT, {"model": ":strong"}, "model", 404),
+    (CHAT, {"model": 5}, "model", 400),
     (CHAT, {"temperature": -1}, "temperature", 400),
     (CHAT, {"temperature": "hot"}, "temperature", 400),
     (CHAT, {"n": 0}, "n", 400),
     (CHAT, {"n": 10**6}, "n", 400),
     (CHAT, {"max_tokens": 10**6}, "max_tokens", 400),
+    (CHAT, {"min_tokens": 10**6}, "min_tokens", 400),
+    (CHAT, {"seed": 2**63 - 1, "n": 2}, "seed", 400),
+    (COMPLETIONS, {"n": 1025}, "n", 400),
+    (COMPLETIONS, {"prompt": ["a"] * 10_000}, "prompt", 400),
+    (COMPLETIONS, {"prompt": ["a"] * 600, "n": "2"}, "n", 400),
+    (COMPLETIONS, {"logprobs": 10**5}, "logprobs", 400),
+    (CHAT, {"logprobs": True, "top_logprobs": 10**5}, "top_logprobs", 400),
+    (CHAT, {"prompt_logprobs": 10**5}, "prompt_logprobs", 400),
+    (CHAT, {"stop": ["a", "b", "c", "d", "e"]}, "stop", 400),
+    (CHAT, {"stop_token_ids": [1] * 1000}, "stop_token_ids", 400),
+    (CHAT, {"allowed_token_ids": [1] * 2000}, "allowed_token_ids", 400),
+    (CHAT, {"bad_words": ["x" * 5000]}, "bad_words", 400),
+    (CHAT, {"bad_words": ["x"] * 5 + [f"{number}" for number in range(200)]}, "bad_words", 400),
+    (CHAT, {"logit_bias": {str(token): 1 for token in range(2000)}}, "logit_bias", 400),
     (CHAT, {"logit_bias": {"99999": 1}}, "logit_bias", 400),
     (CHAT, {"structured_outputs": "x"}, "structured_outputs", 400),
     (CHAT, {"structured_outputs": {"regex": "(("}}, "structured_outputs", 400),
@@ -343,6 +364,49 @@ def test_a_broken_body_is_the_clients_fault(post, path, content, field):
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
 
 
+SOUND = json.dumps({"model": "toy", "messages": MESSAGES, "prompt": "ab", "max_tokens": 2}).encode()
+JSON_TYPE = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    "path", [CHAT, COMPLETIONS, "/tokenize", "/v1/responses", "/v1/messages", "/invocations"]
+)
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (SOUND, {}, 400),
+        (SOUND, {"Content-Type": "text/plain"}, 400),
+        (SOUND, {"Content-Type": "application/x-www-form-urlencoded"}, 400),
+        (gzip.compress(SOUND), {**JSON_TYPE, "Content-Encoding": "gzip"}, 400),
+        (SOUND.replace(b"ab", "é".encode("latin-1")), JSON_TYPE, 400),
+        (b"\x00\xff" * 100, JSON_TYPE, 400),
+        (SOUND[:-1], JSON_TYPE, 400),
+        ([b" " * 10_000] * 30, JSON_TYPE, 413),
+    ],
+    ids=["untyped", "text", "form", "gzip", "latin-1", "binary", "cut", "chunked"],
+)
+def test_a_body_that_cannot_be_read_is_refused_in_openais_words_on_every_route(
+    post, path, content, headers, status
+):
+    answer = post(path, content=content, headers=headers)
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert error["message"]
+    assert (error["code"], "param" in error, "type" in error) == (status, True, True)
+    if path in {CHAT, COMPLETIONS}:
+        assert error["param"] == "body"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/nothing", 404), ("POST", "/v1/nothing", 404), ("GET", CHAT, 405)],
+)
+def test_a_path_or_method_that_is_not_there_is_said_in_openais_words(server, method, path, status):
+    answer = httpx.request(method, f"{server.url}{path}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, status)
+    assert ("allow" in answer.headers) == (status == 405)
+
+
 @pytest.mark.parametrize("size", [200_001, 10_000_000])
 def test_a_body_over_the_servers_limit_is_refused(post, size):
     answer = post(CHAT, content=b" " * size, headers={"Content-Type": "application/json"})
@@ -362,7 +426,7 @@ def test_routes_that_would_ignore_a_contrast_refuse_it(post, path, key):
     assert CHAT in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("value", ["x", {}, [5], -1, 2**70], ids=str)
+@pytest.mark.parametrize("value", ["x", {}, [5], -1, 1e-300, 1e300, 2**31, 2**63 - 1, 2**70], ids=str)
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
 def test_no_value_of_any_field_breaks_the_server(server, post, path, value):
     name = "ChatCompletionRequest" if path == CHAT else "CompletionRequest"
@@ -426,13 +490,14 @@ def test_a_client_that_leaves_frees_its_request(server, stream, contrast):
     async def leave_while_it_runs() -> None:
         async with httpx.AsyncClient(base_url=server.url, timeout=None) as http:
             waiting = asyncio.create_task(drain(http, body))
-            await asyncio.to_thread(wait_for, lambda: running() == CHOICES)
+            await asyncio.to_thread(wait_for, lambda: waiting.done() or running() == CHOICES, PATIENCE)
+            assert not waiting.done(), "the request ended before its client could leave"
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
 
     generated = server.metric("vllm:generation_tokens_total")
     asyncio.run(leave_while_it_runs())
-    wait_for(lambda: running() == 0)
+    wait_for(lambda: running() == 0, PATIENCE)
     # Not all that was asked for, so it was the leaving that ended them.
     assert server.metric("vllm:generation_tokens_total") - generated < 0.9 * CHOICES * (CONTEXT - 200)
 

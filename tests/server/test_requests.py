@@ -141,6 +141,14 @@ def test_what_cannot_be_honoured_is_refused_naming_the_field(fields, field):
     assert refused.value.field == field
 
 
+def test_more_choices_than_the_server_gives_are_refused():
+    settings = PAIR.model_copy(update={"max_choices": 2})
+    assert order(settings, n=2).request.n == 2
+    with pytest.raises(RequestError, match="--max-choices") as refused:
+        order(settings, n=3)
+    assert refused.value.field == "n"
+
+
 def test_an_amateur_is_refused_where_there_is_none_even_if_it_would_change_nothing():
     for contrast in (True, {"strength": 0, "plausibility": 0}):
         with pytest.raises(RequestError, match="--amateur") as refused:

@@ -11,7 +11,7 @@ import pytest
 
 import motet_server
 from motet_decoding.errors import LaunchError
-from motet_server import vllm_private
+from motet_server import bounds, vllm_private
 
 pytestmark = pytest.mark.engine
 
@@ -95,6 +95,34 @@ def test_a_request_has_the_fields_we_write_and_its_handler_takes_it(get):
     request = request_type.model_validate({"messages": [{"role": "user", "content": "a"}], "prompt": "a"})
     request.vllm_xargs = {"key": "value"}
     assert request.to_sampling_params(1, {}).extra_args == {"key": "value"}
+
+
+def test_of_wrong_messages_the_first_is_complained_about():
+    from pydantic import ValidationError
+
+    request_type, _ = vllm_private.chat_handler()
+    with pytest.raises(ValidationError) as found:
+        request_type.model_validate({"messages": [{"role": "user", "content": "a"}, {}, {}, {"content": 5}]})
+    assert {problem["loc"][:2] for problem in found.value.errors()} == {("messages", 1)}
+
+
+def test_what_the_bounds_let_through_has_room_in_the_v2_runner(monkeypatch):
+    from vllm import envs
+    from vllm.v1.worker.gpu.sample import logit_bias
+
+    assert bounds.MOST_ENTRIES["logit_bias"] <= logit_bias.MAX_NUM_LOGIT_BIAS_TOKENS
+    assert bounds.MOST_ENTRIES["allowed_token_ids"] <= logit_bias.MAX_NUM_ALLOWED_TOKEN_IDS
+    # The model's own end tokens stand beside the request's.
+    assert bounds.MOST_ENTRIES["stop_token_ids"] <= logit_bias.MAX_NUM_STOP_TOKEN_IDS // 2
+    for name, value in {"N_SEQUENCES": 7, "COMPLETION_PROMPTS": 8, "BAD_WORDS_TOTAL_TOKENS": 9}.items():
+        monkeypatch.setenv(f"VLLM_MAX_{name}", str(value))
+        assert getattr(envs, f"VLLM_MAX_{name}") == value
+
+
+def test_the_bounds_look_at_fields_that_both_requests_have():
+    for get in (vllm_private.chat_handler, vllm_private.completion_handler):
+        assert {"n", "seed", "bad_words", *bounds.MOST_ENTRIES} <= set(get()[0].model_fields)
+    assert {"prompt", "prompt_embeds"} <= set(vllm_private.completion_handler()[0].model_fields)
 
 
 def test_problems_are_described_with_message_param_and_status():
