@@ -74,6 +74,16 @@ def test_autograd_through_strided_and_expanded_tensors(dtype):
 
 
 @pytest.mark.usefixtures("by_triton")
+def test_every_other_id_and_row():
+    logits, ids = torch.randn(8, 70, requires_grad=True), torch.randint(70, (8,))
+    result = token_logprobs(logits[::2], ids[::2])
+    assert torch.equal(result, token_logprobs(logits, ids)[::2])
+    (gradient,) = torch.autograd.grad(result.sum(), logits)
+    (of_all,) = torch.autograd.grad(token_logprobs(logits, ids).sum(), logits)
+    assert torch.equal(gradient[::2], of_all[::2])
+
+
+@pytest.mark.usefixtures("by_triton")
 @pytest.mark.parametrize("trained", ["head", "hidden"])
 @pytest.mark.parametrize("chunk", [1, 700, 1 << 20])
 def test_hidden_states_in_chunks(chunk, trained):
