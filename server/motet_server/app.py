@@ -36,7 +36,7 @@ class MotetEndpoints:
         """Puts our three routes in place of vLLM's and the gate before all of them."""
         settings = settings_of(app.state)
         routes = (chat_route(), completions_route())
-        app.add_middleware(Gate, max_body=settings.max_body, paths=[route.path for route in routes])
+        app.add_middleware(Gate, settings=settings, paths=[route.path for route in routes])
         for route in routes:
             app.add_api_route(route.path, _endpoint(route, settings), methods=["POST"], response_model=None)
         app.add_exception_handler(HTTPException, http_problem)

@@ -23,18 +23,22 @@ MOST_BAD_WORD_BYTES: Final = 1024
 BAD_WORD_TOKENS: Final = 2 * 3 * MOST_BAD_WORD_BYTES
 
 
-def check_amounts(request: Any, max_choices: int) -> None:
+#: The fields of a request that are looked at here, beside its prompts.
+FIELDS: Final = frozenset({"n", "seed", "bad_words", *MOST_ENTRIES})
+
+
+def check_amounts(fields: Mapping[str, Any], max_choices: int) -> None:
     """Refuses a request that asks for more than the server gives to one.
 
     Args:
-        request: vLLM's, read from the body.
+        fields: vLLM's, by name, read from a body or as they stand in it; what has the wrong type is vLLM's to refuse.
         max_choices: the most choices, over all prompts.
 
     Raises:
         RequestError: naming the field.
     """
-    n = request.n or 1
-    prompts = _prompts(request)
+    n = _whole(fields.get("n"), 1)
+    prompts = _prompts(fields)
     if n * prompts > max_choices:
         over = f" for each of {prompts} prompts" if prompts > 1 else ""
         raise RequestError(
@@ -42,25 +46,40 @@ def check_amounts(request: Any, max_choices: int) -> None:
             f"asks for {n} choices{over}; this server gives {max_choices} to a request (--max-choices)",
         )
     for field, most in MOST_ENTRIES.items():
-        if (entries := len(getattr(request, field, None) or ())) > most:
-            raise RequestError(field, f"must have at most {most} entries, got {entries}")
-    words = getattr(request, "bad_words", None) or ()
-    size = sum(len(unicodedata.normalize("NFKC", word).encode()) for word in words)
+        value = fields.get(field)
+        if isinstance(value, list | dict) and len(value) > most:
+            raise RequestError(field, f"must have at most {most} entries, got {len(value)}")
+    words = fields.get("bad_words")
+    size = sum(map(_bytes, words)) if isinstance(words, list) else 0
     if size > MOST_BAD_WORD_BYTES:
         raise RequestError("bad_words", f"must have at most {MOST_BAD_WORD_BYTES} bytes together, got {size}")
-    seed = getattr(request, "seed", None)
-    if seed is not None and seed + n > 2**63:
+    if _whole(fields.get("seed"), 0) + n > 2**63:
         # Each choice has the seed after its neighbour's.
         raise RequestError("seed", f"must be at most {2**63 - n} for {n} choices")
 
 
-def _prompts(request: Any) -> int:
-    """How many prompts a request has: texts, lists of tokens or embeddings."""
+def _prompts(fields: Mapping[str, Any]) -> int:
+    """How many prompts a request has: texts, lists of tokens, embeddings or conversations."""
     count = 0
-    for field in ("prompt", "prompt_embeds"):
-        value = getattr(request, field, None)
-        if isinstance(value, list) and value and not isinstance(value[0], int):
+    for field in ("prompt", "prompt_embeds", "messages"):
+        value = fields.get(field)
+        if isinstance(value, list) and value and isinstance(value[0], str | bytes | list):
             count += len(value)
         elif value:
             count += 1
     return max(count, 1)
+
+
+def _bytes(word: Any) -> int:
+    """What a tokenizer may see of ``word``."""
+    if not isinstance(word, str):
+        return 0
+    return len(unicodedata.normalize("NFKC", word).encode(errors="surrogatepass"))
+
+
+def _whole(value: Any, absent: int) -> int:
+    """A number as pydantic would read it, who takes text for one too."""
+    try:
+        return absent if value is None else int(value)
+    except (TypeError, ValueError, OverflowError):
+        return absent

@@ -1,28 +1,25 @@
-"""What every request passes before any route: no body too large, no ``contrast`` where it would be ignored."""
+"""What every request passes before any route: no body too large, nothing in it that the route would not honour."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from motet_decoding.errors import RequestError
+from motet_server import bounds
 from motet_server.errors import refusal
 from motet_server.metrics import count_error
 from motet_server.requests import OWN_FIELDS
-
-#: A key of ours as JSON may spell it, any letter as \\u00XX. Only a body with one, or in another encoding, is parsed.
-_OWN_KEY = re.compile(
-    "|".join(
-        '"{}"'.format("".join(f"(?:{letter}|\\\\u00(?i:{ord(letter):02x}))" for letter in field))
-        for field in sorted(OWN_FIELDS)
-    ).encode()
-)
+from motet_server.settings import ServerSettings
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+#: Without any of these a body holds no field that is looked at: its name as it is, or with a letter spelt as \u00XX.
+_MARKS = (*(f'"{field}"'.encode() for field in sorted(OWN_FIELDS | bounds.FIELDS)), rb"\u00")
 
 
 class Gate:
@@ -30,13 +27,14 @@ class Gate:
 
     Args:
         app: what comes behind.
-        max_body: largest body in bytes; a larger one gets a 413.
-        paths: the routes that know our fields. On any other route a JSON body with one of them gets a 400.
+        settings: the server's; a body larger than theirs gets a 413.
+        paths: our own routes. On any other route a JSON body with one of our fields gets a 400, and so does one that
+            asks for more than the server gives.
     """
 
-    def __init__(self, app: ASGIApp, max_body: int, paths: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings, paths: Collection[str]) -> None:
         self.app = app
-        self.max_body = max_body
+        self.settings = settings
         self.paths = frozenset(paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,13 +43,16 @@ class Gate:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
         try:
             body = await self._read(headers, receive)
-            self._check_fields(scope["path"].removeprefix(scope.get("root_path", "")), headers, body)
+            if path not in self.paths:
+                self._check_fields(path, _fields(headers.get("content-type", ""), body))
         except RequestError as error:
             too_large = isinstance(error, _TooLarge)
             answer = refusal(error, status=413, kind="RequestTooLargeError") if too_large else refusal(error)
-            count_error("any", status=answer.status_code, param=error.field, known={*OWN_FIELDS, "body"})
+            known = {*OWN_FIELDS, *bounds.FIELDS, "prompt", "body"}
+            count_error("any", status=answer.status_code, param=error.field, known=known)
             await answer(scope, receive, send)
             return
         await self.app(scope, _replay(body, receive), send)
@@ -61,41 +62,42 @@ class Gate:
         if (coding := headers.get("content-encoding", "identity")) != "identity":
             raise RequestError("body", f"must not be compressed (Content-Encoding: {coding:.100})")
         declared = headers.get("content-length", "")
-        over = declared.isdecimal() and int(declared) > self.max_body
+        most = self.settings.max_body
+        over = declared.isdecimal() and int(declared) > most
         body = bytearray()
         more = True
         while more and not over:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
-            over = len(body) > self.max_body
+            over = len(body) > most
         if over:
-            raise _TooLarge("body", f"more than the {self.max_body} bytes this server reads (--max-body)")
+            raise _TooLarge("body", f"more than the {most} bytes this server reads (--max-body)")
         return bytes(body)
 
-    def _check_fields(self, path: str, headers: Headers, body: bytes) -> None:
-        if path not in self.paths and (field := _own_field(headers.get("content-type", ""), body)):
-            raise RequestError(
-                field, f"{path} doesn't know this field; use {' and '.join(sorted(self.paths))}"
-            )
+    def _check_fields(self, path: str, fields: Mapping[str, Any]) -> None:
+        for field in sorted(OWN_FIELDS):
+            if fields.get(field) not in (None, False):
+                known = " and ".join(sorted(self.paths))
+                raise RequestError(field, f"{path} doesn't know this field; use {known}")
+        bounds.check_amounts(fields, self.settings.max_choices)
 
 
 class _TooLarge(RequestError):
     """A body beyond the server's limit."""
 
 
-def _own_field(content_type: str, body: bytes) -> str | None:
+def _fields(content_type: str, body: bytes) -> Mapping[str, Any]:
+    """The fields of a JSON object; none of a body that isn't one, or that has none to look at."""
     if content_type and "json" not in content_type.lower():
-        return None
-    if json.detect_encoding(body).startswith("utf-8") and not _OWN_KEY.search(body):
-        return None
+        return {}
+    if json.detect_encoding(body).startswith("utf-8") and not any(mark in body for mark in _MARKS):
+        return {}
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
-        return None  # the route behind says what is wrong with it
-    if not isinstance(content, dict):
-        return None
-    return next((field for field in sorted(OWN_FIELDS) if content.get(field) not in (None, False)), None)
+        return {}  # the route behind says what is wrong with it
+    return content if isinstance(content, dict) else {}
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

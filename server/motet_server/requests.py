@@ -106,7 +106,7 @@ def prepare(body: dict[str, Any], route: Route, settings: ServerSettings, served
         TypeError,
     ) as error:  # vLLM's checks on what they didn't expect
         raise RequestError("body", f"malformed: {type(error).__name__}: {error}") from None
-    check_amounts(request, settings.max_choices)
+    check_amounts(dict(request), settings.max_choices)
     if contrast is not None and not contrast.neutral:
         arguments = engine_arguments(contrast, request.cache_salt)
         request.vllm_xargs = {**(request.vllm_xargs or {}), **arguments.extra_args}

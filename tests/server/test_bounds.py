@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ CHOICES = 12
 
 
 def check(**fields: Any) -> None:
-    check_amounts(SimpleNamespace(**{"n": None, **fields}), CHOICES)
+    check_amounts(fields, CHOICES)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +24,19 @@ def check(**fields: Any) -> None:
         {"n": CHOICES, "prompt": [1] * 100},  # the tokens of one prompt
         {"n": CHOICES, "prompt": "a" * 100},
         {"n": 6, "prompt": "a", "prompt_embeds": b"AAAA"},
-        {"seed": 2**63 - 1},
+        {"n": 4, "messages": [[{}], [{}], [{}]]},
+        {"n": CHOICES, "messages": [{}] * 100},
+        {"n": CHOICES, "messages": [object()] * 100},  # as vLLM reads some
+        {"n": None, "seed": 2**63 - 1},
+        {
+            "n": {},
+            "seed": "x",
+            "bad_words": [1, None],
+            "logit_bias": 5,
+            "stop_token_ids": "x" * 1000,
+            "prompt": 7,
+        },
+        {"n": float("inf")},
         {"seed": 2**63 - CHOICES, "n": CHOICES},
         {"bad_words": ["a" * MOST_BAD_WORD_BYTES]},
         *({field: {str(i): 1 for i in range(most)}} for field, most in MOST_ENTRIES.items()),
@@ -40,6 +51,9 @@ def test_what_is_within_the_bounds_passes(fields):
     ("fields", "field"),
     [
         ({"n": CHOICES + 1}, "n"),
+        ({"n": f" {CHOICES + 1} "}, "n"),
+        ({"n": CHOICES + 1.0}, "n"),
+        ({"n": 5, "messages": [[{}], [{}], [{}]]}, "n"),
         ({"n": 5, "prompt": ["a", "b", "c"]}, "n"),
         ({"prompt": ["a"] * (CHOICES + 1)}, "prompt"),
         ({"prompt": [[1]] * (CHOICES + 1)}, "prompt"),

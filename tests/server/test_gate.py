@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from motet_server.gate import Gate
+from motet_server.settings import ServerSettings
 
 LIMIT = 1000
 
@@ -25,7 +26,8 @@ def client() -> TestClient:
     app = Starlette(
         routes=[Route(path, echo, methods=["GET", "POST"]) for path in ("/v1/chat/completions", "/other")]
     )
-    app.add_middleware(Gate, max_body=LIMIT, paths=["/v1/chat/completions"])
+    settings = ServerSettings(max_body=LIMIT, max_choices=12)
+    app.add_middleware(Gate, settings=settings, paths=["/v1/chat/completions"])
     return TestClient(app)
 
 
@@ -81,12 +83,32 @@ def test_our_field_is_seen_however_json_spells_it(client, content, field, header
 
 
 @pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"n": 13}, "n"),
+        ({"n": "13"}, "n"),
+        ({"n": 7, "prompt": ["a", "b"]}, "n"),
+        ({"n": 7, "messages": [[{"role": "user"}], [{"role": "user"}]]}, "n"),
+        ({"stop_token_ids": [1] * 100}, "stop_token_ids"),
+        ({"seed": 2**63 - 1, "n": 2}, "seed"),
+        ({"bad_words": ["\ufdfa" * 60]}, "bad_words"),
+    ],
+    ids=lambda value: f"{value!s:.40}",
+)
+def test_other_routes_give_no_more_than_ours(client, body, field):
+    answer = client.post("/other", json=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
+
+
+@pytest.mark.parametrize(
     ("content", "kind"),
     [
         (json.dumps({"contrast": False}), "application/json"),
         (json.dumps({"contrast": None}), "application/json"),
         (json.dumps({"messages": [{"content": '"contrast"', "contrast": True}]}), "application/json"),
         (json.dumps(["contrast"]), "application/json"),
+        (json.dumps({"n": 12, "seed": {}, "bad_words": 5, "stop_token_ids": "x"}), "application/json"),
+        (json.dumps({"n": [], "messages": [{"role": "user"}] * 13}), "application/json"),
         (r'{"\\u0063ontrast": true}', "application/json"),
         ('{"contrast": ', "application/json"),
         (json.dumps({"contrast": True}), "text/plain"),

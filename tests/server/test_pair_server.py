@@ -426,6 +426,24 @@ def test_routes_that_would_ignore_a_contrast_refuse_it(post, path, key):
     assert CHAT in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "fields", "field"),
+    [
+        ("/invocations", {"prompt": ["ab"] * 600, "n": 2}, "n"),
+        ("/invocations", {"messages": MESSAGES, "stop_token_ids": [1] * 1000}, "stop_token_ids"),
+        ("/v1/chat/completions/batch", {"messages": [MESSAGES] * 2, "n": 600}, "n"),
+        (
+            "/v1/responses",
+            {"input": "a", "logit_bias": {str(token): 1 for token in range(2000)}},
+            "logit_bias",
+        ),
+    ],
+)
+def test_vllms_own_routes_give_no_more_than_ours(post, path, fields, field):
+    answer = post(path, json={"model": "toy", "max_tokens": 2, **fields})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
+
+
 @pytest.mark.parametrize("value", ["x", {}, [5], -1, 1e-300, 1e300, 2**31, 2**63 - 1, 2**70], ids=str)
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
 def test_no_value_of_any_field_breaks_the_server(server, post, path, value):
