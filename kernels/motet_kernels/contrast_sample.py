@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
-from motet_kernels.contrast import ContrastRows, contrast_scores
-from motet_kernels.noise import gumbel, noise_keys, random_bits
+from motet_kernels.contrast import ContrastRows
 
 #: What a score of +inf counts as, so that differences of scores stay numbers.
 LARGEST_SCORE = 1e30
@@ -34,6 +33,10 @@ class Sampling:
     top_p: torch.Tensor
     seed: torch.Tensor
     position: torch.Tensor
+
+    def of_these(self, which: torch.Tensor) -> Sampling:
+        """How some rows are drawn, for a batch of these rows alone."""
+        return Sampling(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,87 +114,6 @@ def contrast_sample(
         from motet_kernels.contrast_sample_triton import contrast_sample_triton
 
         return contrast_sample_triton(logits, sampling, amateur, rows, edits)
+    from motet_kernels.contrast_sample_torch import contrast_sample_torch
+
     return contrast_sample_torch(logits, sampling, amateur, rows, edits)
-
-
-def contrast_sample_torch(
-    logits: torch.Tensor,
-    sampling: Sampling,
-    amateur: torch.Tensor | None = None,
-    rows: ContrastRows | None = None,
-    edits: Edits | None = None,
-) -> Drawn:
-    """``contrast_sample`` in plain torch: what the kernels must agree with, and what runs where there is no GPU."""
-    unedited = None
-    if edits is not None:
-        if rows is not None:
-            unedited = logits.clone() if rows.index is None else logits[rows.index]
-        edit_torch(logits, edits)
-    scores = logits.float().masked_fill(logits.isnan(), -torch.inf)
-    if rows is not None and amateur is not None:
-        asking = logits if rows.index is None else logits[rows.index]
-        contrasted = contrast_scores(asking, amateur, rows, unedited)
-        scores = contrasted if rows.index is None else scores.index_copy_(0, rows.index, contrasted)
-    greedy = sampling.temperature == 0
-    scores.clamp_(max=LARGEST_SCORE)
-    scores /= torch.where(greedy, 1.0, sampling.temperature)[:, None]
-    best, token = scores.max(dim=1)
-    logprob = torch.empty_like(best)
-    if greedy.any():
-        logprob[greedy] = best[greedy] - scores[greedy].logsumexp(dim=1)
-    bound = truncation(scores, best, sampling)
-    row, candidate = ((scores >= bound[:, None]) & (scores > -torch.inf) & ~greedy[:, None]).nonzero(
-        as_tuple=True
-    )
-    first, second = noise_keys(sampling.seed, sampling.position)
-    values = scores[row, candidate]
-    noise = gumbel(random_bits((first[row], second[row]), candidate.to(torch.int32)))
-    favour = values + noise
-    highest = torch.full_like(best, -torch.inf).scatter_reduce_(0, row, favour, "amax")
-    winner = favour == highest[row]
-    drawn = torch.full_like(token, scores.shape[1]).scatter_reduce_(0, row[winner], candidate[winner], "amin")
-    mass = torch.zeros_like(best).index_add_(0, row, (values - best[row]).exp())
-    sampled = ~greedy & (best > -torch.inf)
-    token[sampled] = drawn[sampled]
-    logprob[sampled] = (scores.gather(1, token[:, None])[:, 0] - best - mass.log())[sampled]
-    dead = best == -torch.inf
-    return Drawn(token.masked_fill_(dead, NO_TOKEN), logprob.masked_fill_(dead, torch.nan))
-
-
-def edit_torch(logits: torch.Tensor, edits: Edits) -> None:
-    """Applies the edits in place; a masked token stays masked."""
-    inside = (
-        (edits.row >= 0) & (edits.row < len(logits)) & (edits.token >= 0) & (edits.token < logits.shape[1])
-    )
-    row, token = edits.row[inside], edits.token[inside]
-    count, seen = edits.count[inside], edits.prompted[inside]
-    value = logits[row, token] + edits.bias[inside]
-    repetition = torch.where(seen | (count > 0), edits.repetition[row], 1.0)
-    value = torch.where(value > 0, value / repetition, value * repetition)
-    value -= edits.frequency[row] * count + edits.presence[row] * (count > 0)
-    logits[row, token] = value
-
-
-def truncation(scores: torch.Tensor, best: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """The lowest score that min-p, top-k and top-p keep, [batch], for scores already divided by temperature."""
-    bound = best + sampling.min_p.log()
-    greedy, vocab = sampling.temperature == 0, scores.shape[1]
-    by_count = (sampling.top_k > 0) & (sampling.top_k < vocab) & ~greedy
-    by_mass = (sampling.top_p < 1) & ~greedy
-    narrow = (by_count | by_mass).nonzero()[:, 0]
-    if not len(narrow):
-        return bound
-    # Mass needs the whole row in order; counts alone only its best few.
-    depth = vocab if by_mass.any() else int(sampling.top_k[by_count].max())
-    ordered = scores[narrow].topk(depth, dim=1).values
-    place = torch.where(by_count[narrow], sampling.top_k[narrow], depth).long() - 1
-    edge = ordered.gather(1, place[:, None])[:, 0].masked_fill(~by_count[narrow], -torch.inf)
-    bound[narrow] = torch.maximum(bound[narrow], edge)
-    if by_mass.any():
-        mass = (ordered - best[narrow, None]).exp().masked_fill(ordered < bound[narrow, None], 0.0).double()
-        reached = mass.cumsum(dim=1)
-        enough = reached < sampling.top_p[narrow, None] * reached[:, -1:]
-        last = enough.sum(dim=1).clamp_(max=depth - 1)
-        edge = ordered.gather(1, last[:, None])[:, 0].masked_fill(~by_mass[narrow], -torch.inf)
-        bound[narrow] = torch.maximum(bound[narrow], edge)
-    return bound

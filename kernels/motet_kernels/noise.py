@@ -14,7 +14,8 @@ _WORD = 2**32
 MULTIPLIERS = (0xED5AD4BB, 0xAC4C1B51, 0x31848BAB)
 SHIFTS = (17, 11, 15, 14)
 GOLDEN = 0x9E3779B9
-#: Below this, -log(1 - u) is summed as a series: 1 - u would round u's low bits away, and with them the rarest draws.
+#: Below this, a kernel sums -log(1 - u) as a series, having no log1p: 1 - u would round u's low bits away, and with
+#: them the rarest draws.
 SERIES_BELOW = 2.0**-6
 #: The largest float32 below 1.
 LARGEST = 1.0 - 2.0**-24
@@ -26,15 +27,15 @@ def _signed(word: int) -> int:
 
 
 def _shift(x: torch.Tensor, bits: int) -> torch.Tensor:
-    """A logical right shift of int32."""
-    return (x >> bits) & ((1 << (32 - bits)) - 1)
+    """A logical right shift of int32, as a new tensor."""
+    return (x >> bits).bitwise_and_((1 << (32 - bits)) - 1)
 
 
 def mix(x: torch.Tensor) -> torch.Tensor:
     """A bijection of 32-bit words in which every bit of the result depends on every bit of ``x`` (int32)."""
     for multiplier, shift in zip(MULTIPLIERS, SHIFTS, strict=False):
-        x = (x ^ _shift(x, shift)) * _signed(multiplier)
-    return x ^ _shift(x, SHIFTS[-1])
+        x = _shift(x, shift).bitwise_xor_(x).mul_(_signed(multiplier))
+    return _shift(x, SHIFTS[-1]).bitwise_xor_(x)
 
 
 def noise_keys(seed: torch.Tensor, position: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -63,9 +64,5 @@ def gumbel(bits: torch.Tensor) -> torch.Tensor:
     ``u`` is never 0 or 1, so the noise is finite (from -2.82 to 22.88): infinite noise could raise a masked token.
     The large values, which decide draws, come from small ``u``, where float32 keeps all 32 bits.
     """
-    unsigned = bits.float()
-    unsigned = torch.where(bits < 0, unsigned + float(_WORD), unsigned)
-    u = ((unsigned + 0.5) * (1.0 / _WORD)).clamp_(max=LARGEST)
-    series = u * (1 + u * (1 / 2 + u * (1 / 3 + u * (1 / 4 + u * (1 / 5)))))
-    exponential = torch.where(u < SERIES_BELOW, series, -torch.log(1.0 - u))
-    return -torch.log(exponential)
+    u = bits.view(torch.uint32).float().add_(0.5).mul_(1.0 / _WORD).clamp_(max=LARGEST)
+    return u.neg_().log1p_().neg_().log_().neg_()

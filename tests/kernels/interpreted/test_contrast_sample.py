@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from motet_kernels.contrast import ContrastRows
-from motet_kernels.contrast_sample import NO_TOKEN, Sampling, contrast_sample_torch
+from motet_kernels.contrast_sample import NO_TOKEN, Sampling
+from motet_kernels.contrast_sample_torch import contrast_sample_torch
 from motet_kernels.contrast_sample_triton import contrast_sample_triton
 
 from ..batches import edits_of, rows_of, sampling_of
