@@ -184,7 +184,7 @@ class _HiddenTokenLogprobs(torch.autograd.Function):
             if grad_hidden is not None:
                 grad_hidden[rows] += block @ head[columns]
             if grad_head is not None:
-                grad_head[columns] = block.t() @ hidden
+                torch.mm(block.t(), hidden, out=grad_head[columns])  # not into a copy, which may be as large
             if grad_bias is not None:
                 grad_bias[columns] = block.sum(0, dtype=wide).to(grad_bias.dtype)
         if grad_hidden is not None:
