@@ -90,3 +90,11 @@ def test_more_survivors_than_a_row_keeps_in_registers():
         position=torch.arange(4),
     )
     equal(logits, sampling)
+
+
+def test_rows_beyond_two_to_the_31_logits():
+    """Only the rows' own pages are ever touched, so the 6 GB between them cost nothing."""
+    generator = torch.Generator().manual_seed(9)
+    apart = torch.empty(3 * 2**30, dtype=torch.bfloat16).view(3, 2**30)[:, :1500]
+    apart.copy_(torch.randn(3, 1500, generator=generator) * 4)
+    equal(apart, sampling_of(3), torch.randn(2, 1500, generator=generator), rows_of([2, 0]))
