@@ -107,8 +107,9 @@ def test_a_signal_ends_the_servers_too(tmp_path: Path, number: signal.Signals, c
     note = tmp_path / "engine"
     program = textwrap.dedent(
         f"""
-        import asyncio, sys
-        from motet_benchmarks.servers import servers, side_by_side
+        import asyncio, signal, sys
+        from motet_benchmarks.servers import servers
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         async def main():
             async with servers({{"one": [{str(note)!r}]}}, command=[sys.executable, "-c", {ANSWERING!r}]):
                 print("ready", flush=True)
