@@ -31,7 +31,7 @@ def contrast_sample_torch(
     batch, vocab = logits.shape
     token = torch.empty(batch, dtype=torch.int64, device=logits.device)
     logprob = torch.empty(batch, device=logits.device)
-    keys = noise_keys(sampling.seed, sampling.position)
+    keys: tuple[torch.Tensor, torch.Tensor] | None = None
     greedy = sampling.temperature == 0
     for part in row_blocks(batch, vocab):
         scores = _scores(logits, part, amateur, rows, edits).clamp_(max=LARGEST_SCORE)
@@ -39,9 +39,10 @@ def contrast_sample_torch(
         if len(cold):
             token[part.start + cold], logprob[part.start + cold] = _take_best(_picked(scores, cold))
         if len(warm):
+            keys = keys or noise_keys(sampling.seed, sampling.position)
             place = part.start + warm
-            draw = _draw(_picked(scores, warm), sampling.of_these(place), keys[0][place], keys[1][place])
-            token[place], logprob[place] = draw
+            arguments = sampling.of_these(place), keys[0][place], keys[1][place]
+            token[place], logprob[place] = _draw(_picked(scores, warm), *arguments)
     return Drawn(token.masked_fill_(logprob.isnan(), NO_TOKEN), logprob)
 
 
