@@ -12,7 +12,7 @@ from motet_benchmarks.kernels.cases import CONTROLS, EVERYTHING, JOBS, Plan
 from motet_benchmarks.kernels.contests import CONTENDERS, MOTET
 from motet_benchmarks.kernels.device import CPU, Device
 from motet_benchmarks.kernels.plot import plot
-from motet_benchmarks.kernels.samples import Absence, Line, Measured, Spread
+from motet_benchmarks.kernels.samples import Absence, Line, Measured, Spread, entries
 from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.results import Grid
 
@@ -103,7 +103,7 @@ def write(
         folder,
         device.stem,
         facts=facts,
-        samples=measured.samples,
+        samples=entries(measured.lines),
         markdown=page(tables, plan, device, measured, where),
         figure=plot(measured.lines),
     )

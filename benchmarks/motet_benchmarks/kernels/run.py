@@ -13,7 +13,7 @@ from motet_benchmarks.kernels.cases import FEWEST, Case, Plan, choose
 from motet_benchmarks.kernels.clock import Clock, CpuClock, CudaClock, Timer, first_line
 from motet_benchmarks.kernels.contests import EAGER, MOTET, Contest, Rivals, contest, find_rivals
 from motet_benchmarks.kernels.device import CPU, CUDA, find_device
-from motet_benchmarks.kernels.samples import Absence, Line, Measured, Sample, line
+from motet_benchmarks.kernels.samples import Absence, Line, Measured, line
 from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.progress import Steps, waiting
 from motet_benchmarks.results import Grid, check_folder, show
@@ -38,7 +38,7 @@ def measure(plan: Plan, *, where: Circumstances, out: Path) -> None:
     with waiting("looking for rivals"):
         found = find_rivals(device.kind, (device.kind == CUDA) if plan.compiled is None else plan.compiled)
     clock: Clock = CpuClock() if device.kind == CPU else CudaClock()
-    measured = Measured((), (), (), left_out, clock.copy_bandwidth())
+    measured = Measured((), (), left_out, clock.copy_bandwidth())
     written: list[tuple[list[Grid], list[Path]]] = []
     try:
         with Steps("measuring kernels", len(cases)) as steps:
@@ -65,18 +65,9 @@ def _add(measured: Measured, case: Case, plan: Plan, found: Rivals, clock: Clock
         timers |= {(name, mode): timer for mode, timer in by_mode.items()}
         absences += [Absence(case, name, mode, reason) for mode, reason in refused.items()]
     seconds = alternate(timers, plan.rounds, plan.seconds)
-    samples = [
-        Sample(
-            case.job, case.subject, case.how, case.mood, case.dtype, case.batch, case.vocab,
-            name, mode, number, round(each, 9),
-        )
-        for (name, mode), all_of_them in seconds.items()
-        for number, each in enumerate(all_of_them, start=1)
-    ]  # fmt: skip
     lines = [_line(case, mode, ready, seconds) for name, mode in seconds if name == MOTET]
     return replace(
         measured,
-        samples=(*measured.samples, *samples),
         lines=(*measured.lines, *lines),
         absences=(*measured.absences, *absences),
     )

@@ -10,23 +10,6 @@ from motet_benchmarks.kernels.contests import CONTENDERS, MOTET
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """One call of one contender."""
-
-    job: str
-    subject: str
-    how: str
-    mood: str
-    dtype: str
-    batch: int
-    vocab: int
-    contender: str
-    mode: str
-    round: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class Absence:
     """A contender that was not run in a case, or not in one mode."""
 
@@ -61,6 +44,7 @@ class Line:
     Attributes:
         case: which.
         mode: how it was called.
+        rounds: how often each contender was timed.
         least_bytes: that any implementation must move.
         seconds: of every contender.
         ratios: a rival's time over ours, round by round.
@@ -68,6 +52,7 @@ class Line:
 
     case: Case
     mode: str
+    rounds: int
     least_bytes: int
     seconds: Mapping[str, Spread]
     ratios: Mapping[str, Spread]
@@ -83,18 +68,49 @@ class Measured:
     """Everything so far.
 
     Attributes:
-        samples: in the order of measurement.
-        lines: what comes of them.
+        lines: in the order of measurement.
         absences: who did not run where, and why.
         left_out: cases that were not measured.
         copy_bandwidth: bytes per second.
     """
 
-    samples: tuple[Sample, ...]
     lines: tuple[Line, ...]
     absences: tuple[Absence, ...]
     left_out: int
     copy_bandwidth: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One contender's time in one case and mode, with quartiles: a line of the CSV."""
+
+    job: str
+    subject: str
+    how: str
+    mood: str
+    dtype: str
+    batch: int
+    vocab: int
+    mode: str
+    least_bytes: int
+    contender: str
+    rounds: int
+    seconds: float
+    seconds_low: float
+    seconds_high: float
+
+
+def entries(lines: Sequence[Line]) -> list[Entry]:
+    """Every contender of every line."""
+    return [
+        Entry(
+            case.job, case.subject, case.how, case.mood, case.dtype, case.batch, case.vocab, line.mode,
+            line.least_bytes, name, line.rounds, *(round(each, 9) for each in (spent.value, spent.low, spent.high)),
+        )
+        for line in lines
+        for case in (line.case,)
+        for name, spent in line.seconds.items()
+    ]  # fmt: skip
 
 
 def line(case: Case, mode: str, least_bytes: int, seconds: Mapping[str, Sequence[float]]) -> Line:
@@ -104,6 +120,7 @@ def line(case: Case, mode: str, least_bytes: int, seconds: Mapping[str, Sequence
     return Line(
         case,
         mode,
+        len(ours),
         least_bytes,
         {name: Spread.of(seconds[name]) for name in present},
         {
