@@ -92,7 +92,8 @@ def contrast_kernel(
         weight = tl.load(weights + asking)
         if HAS_UNEDITED:
             raw = tl.load(unedited + asking * unedited_stride + tokens, mask=head, other=0.0).to(tl.float32)
-            score = expert + raw * (weight - 1.0)
+            # In the ratio form there is nothing to add, and +inf times 0 would be no number.
+            score = expert + tl.where(weight > 1.0, raw * (weight - 1.0), 0.0)
         else:
             score = expert * weight
         score = tl.where(head, score - against * tl.load(pulls + asking), float("-inf"))

@@ -68,6 +68,7 @@ def test_edited_logits():
     edited = raw.clone()
     edited[:, 7] += 5
     edited[:, 100:1500] = -torch.inf
+    raw[0, 3] = edited[0, 3] = torch.inf  # in the ratio form
     equal(edited, amateur, asked(4), unedited=raw)
 
 
