@@ -99,7 +99,8 @@ def contrast(
     if logits.is_cuda:
         from motet_kernels.contrast_triton import contrast_triton
 
-        return contrast_triton(logits, amateur, rows, unedited, out)
+        with torch.cuda.device_of(logits):
+            return contrast_triton(logits, amateur, rows, unedited, out)
     return contrast_torch(logits, amateur, rows, unedited, out)
 
 

@@ -113,7 +113,8 @@ def contrast_sample(
     if logits.is_cuda:
         from motet_kernels.contrast_sample_triton import contrast_sample_triton
 
-        return contrast_sample_triton(logits, sampling, amateur, rows, edits)
+        with torch.cuda.device_of(logits):
+            return contrast_sample_triton(logits, sampling, amateur, rows, edits)
     from motet_kernels.contrast_sample_torch import contrast_sample_torch
 
     return contrast_sample_torch(logits, sampling, amateur, rows, edits)

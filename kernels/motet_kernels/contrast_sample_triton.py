@@ -30,9 +30,9 @@ _NO_TOKEN = tl.constexpr(NO_TOKEN)
 
 @triton.jit
 def edit_kernel(
-    logits, amateur, index, row_of, token_of, bias, count, prompted, repetition, frequency, presence,
-    weights, pulls, stride, amateur_stride, batch, vocab, shared, asking, entries,
-    HAS_CONTRAST: tl.constexpr, HAS_INDEX: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    logits, amateur, slots, row_of, token_of, bias, count, prompted, repetition, frequency, presence,
+    weights, pulls, stride, amateur_stride, batch, vocab, shared, entries,
+    HAS_CONTRAST: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Edits logits in place. The amateur's are moved along, so that the contrast multiplies none of the edit."""
     entry = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -50,12 +50,7 @@ def edit_kernel(
     edited -= tl.where(times > 0, tl.load(presence + row, mask=mask, other=0.0), 0.0)
     tl.store(logits + row * stride + token, edited, mask=mask)
     if HAS_CONTRAST:
-        if HAS_INDEX:
-            every = tl.arange(0, ROWS)
-            asked = tl.load(index + every, mask=every < asking, other=-1)
-            slot = tl.max(tl.where(asked[None, :] == row[:, None], every[None, :], -1), axis=1).to(tl.int64)
-        else:
-            slot = row
+        slot = tl.load(slots + row, mask=mask, other=-1).to(tl.int64)
         mask = mask & (slot >= 0) & (token < shared) & (value > float("-inf"))
         pull = tl.load(pulls + slot, mask=mask, other=0.0)
         extra = tl.load(weights + slot, mask=mask, other=1.0) - 1.0
@@ -67,28 +62,14 @@ def edit_kernel(
 
 
 @triton.jit
-def slot_of(row, index, asking, HAS_CONTRAST: tl.constexpr, HAS_INDEX: tl.constexpr, ROWS: tl.constexpr):
-    """Which of the asking rows a batch row is, -1 for none."""
-    if HAS_CONTRAST:
-        if HAS_INDEX:
-            every = tl.arange(0, ROWS)
-            asked = tl.load(index + every, mask=every < asking, other=-1)
-            return tl.max(tl.where(asked == row, every, -1), axis=0)
-        else:
-            return row
-    else:
-        return row * 0 - 1
-
-
-@triton.jit
 def tile_kernel(
-    logits, index, temperature, min_p, top_k, top_p, seed, position, maxima, masses, keys, tokens_out,
-    stride, vocab, shared, tiles, asking,
-    HAS_CONTRAST: tl.constexpr, HAS_INDEX: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr,
+    logits, slots, temperature, min_p, top_k, top_p, seed, position, maxima, masses, keys, tokens_out,
+    stride, vocab, shared, tiles,
+    HAS_CONTRAST: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """One program a (row, tile)."""
     row, tile = tl.program_id(0), tl.program_id(1)
-    slot = slot_of(row, index, asking, HAS_CONTRAST, HAS_INDEX, ROWS)
+    slot = tl.load(slots + row) if HAS_CONTRAST else row * 0 - 1
     heat = tl.load(temperature + row)
     heat = tl.where(heat == 0, 1.0, heat)
     k = tl.load(top_k + row)
@@ -168,15 +149,15 @@ def above(packed, n, first_chunk, best, edge, CHUNK: tl.constexpr):
 
 @triton.jit
 def draw_kernel(
-    logits, amateur, index, weights, pulls, floors, temperature, min_p, top_k, top_p, seed, position,
+    logits, amateur, slots, weights, pulls, floors, temperature, min_p, top_k, top_p, seed, position,
     maxima, masses, keys, tokens_in, packed, packed_tokens, token_out, logprob_out,
-    stride, amateur_stride, vocab, shared, tiles, asking,
-    HAS_CONTRAST: tl.constexpr, HAS_INDEX: tl.constexpr, ROWS: tl.constexpr,
+    stride, amateur_stride, vocab, shared, tiles,
+    HAS_CONTRAST: tl.constexpr,
     TILE: tl.constexpr, TILES: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
     """One program a row."""
     row = tl.program_id(0)
-    slot = slot_of(row, index, asking, HAS_CONTRAST, HAS_INDEX, ROWS)
+    slot = tl.load(slots + row) if HAS_CONTRAST else row * 0 - 1
     cold = tl.load(temperature + row) == 0
     heat = tl.where(cold, 1.0, tl.load(temperature + row))
     share, k, p = tl.load(min_p + row), tl.load(top_k + row), tl.load(top_p + row)
@@ -299,25 +280,17 @@ def contrast_sample_triton(
     if not batch:
         return Drawn(token, logprob)
     contrasted = amateur is not None and rows is not None and len(rows) > 0
-    index = rows.index if contrasted and rows is not None else None
-    shape = {
-        "HAS_CONTRAST": contrasted,
-        "HAS_INDEX": index is not None,
-        "ROWS": triton.next_power_of_2(len(index)) if index is not None else 1,
-    }
-    asking = 0 if rows is None else len(rows)
+    slots = _slots(rows, batch) if contrasted and rows is not None else token
     voice = (
         (amateur, rows.weight, rows.pull, rows.floor) if contrasted and rows is not None else (logits,) * 4
     )
     shared = vocab if amateur is None else min(vocab, amateur.shape[1])
     amateur_stride = 0 if amateur is None else amateur.stride(0)
-    if index is None:
-        index = logits
     if edits is not None and len(edits.row):
         edit_kernel[(triton.cdiv(len(edits.row), EDIT_BLOCK),)](
-            logits, voice[0], index, edits.row, edits.token, edits.bias, edits.count, edits.prompted,
+            logits, voice[0], slots, edits.row, edits.token, edits.bias, edits.count, edits.prompted,
             edits.repetition, edits.frequency, edits.presence, voice[1], voice[2], logits.stride(0), amateur_stride,
-            batch, vocab, shared, asking, len(edits.row), **shape, BLOCK=EDIT_BLOCK, enable_fp_fusion=FP_FUSION,
+            batch, vocab, shared, len(edits.row), HAS_CONTRAST=contrasted, BLOCK=EDIT_BLOCK, enable_fp_fusion=FP_FUSION,
         )  # fmt: skip
     tiles = triton.cdiv(vocab, TILE)
     maxima, masses, keys = torch.empty(3, batch, tiles, device=device)
@@ -326,18 +299,26 @@ def contrast_sample_triton(
         sampling.temperature, sampling.min_p, sampling.top_k, sampling.top_p, sampling.seed, sampling.position
     )  # fmt: skip
     tile_kernel[(batch, tiles)](
-        logits, index, *draw, maxima, masses, keys, tile_tokens, logits.stride(0), vocab, shared, tiles, asking,
-        **shape, TILE=TILE, enable_fp_fusion=FP_FUSION,
+        logits, slots, *draw, maxima, masses, keys, tile_tokens, logits.stride(0), vocab, shared, tiles,
+        HAS_CONTRAST=contrasted, TILE=TILE, enable_fp_fusion=FP_FUSION,
     )  # fmt: skip
     packed = torch.empty(batch, vocab, device=device)
     packed_tokens = torch.empty(batch, vocab, dtype=torch.int32, device=device)
     draw_kernel[(batch,)](
-        logits, voice[0], index, *voice[1:], *draw, maxima, masses, keys, tile_tokens, packed, packed_tokens,
-        token, logprob, logits.stride(0), amateur_stride, vocab, shared, tiles, asking,
-        **shape, TILE=TILE, TILES=triton.next_power_of_2(tiles), CHUNK=CHUNK,
+        logits, voice[0], slots, *voice[1:], *draw, maxima, masses, keys, tile_tokens, packed, packed_tokens,
+        token, logprob, logits.stride(0), amateur_stride, vocab, shared, tiles,
+        HAS_CONTRAST=contrasted, TILE=TILE, TILES=triton.next_power_of_2(tiles), CHUNK=CHUNK,
         enable_fp_fusion=FP_FUSION,
     )  # fmt: skip
     return Drawn(token, logprob)
+
+
+def _slots(rows: ContrastRows, batch: int) -> torch.Tensor:
+    """Which of the asking rows each row of the batch is, int32 [batch]; -1 for none."""
+    asking = torch.arange(len(rows), dtype=torch.int32, device=rows.weight.device)
+    if rows.index is None:
+        return asking
+    return asking.new_full((batch,), -1).index_copy_(0, rows.index, asking)
 
 
 def _signature(*names: str, logits: str, amateur: str) -> dict[str, str]:
@@ -345,18 +326,17 @@ def _signature(*names: str, logits: str, amateur: str) -> dict[str, str]:
     types = {
         "logits": f"*{logits}",
         "amateur": f"*{amateur}",
-        **dict.fromkeys(("index", "row_of", "token_of", "seed", "position", "token_out"), "*i64"),
-        **dict.fromkeys(("count", "top_k", "tokens_out", "tokens_in", "packed_tokens"), "*i32"),
+        **dict.fromkeys(("row_of", "token_of", "seed", "position", "token_out"), "*i64"),
+        **dict.fromkeys(("slots", "count", "top_k", "tokens_out", "tokens_in", "packed_tokens"), "*i32"),
         "prompted": "*i1",
         **dict.fromkeys(("stride", "amateur_stride"), "i64:16"),
-        **dict.fromkeys(("batch", "vocab", "shared", "tiles", "asking", "entries"), "i32"),
+        **dict.fromkeys(("batch", "vocab", "shared", "tiles", "entries"), "i32"),
     }
     return {name: types.get(name, "*fp32") for name in names}
 
 
 def _builds() -> tuple[Build, ...]:
     """Every branch in float32, and every pair of types in the fullest branch."""
-    voices = [(False, False, 1), (True, False, 1), (True, True, 64), (True, True, 256)]
     half = [("fp32", "bf16"), ("fp32", "fp16"), ("bf16", "bf16"), ("fp16", "fp16")]
     builds = []
     for kernel, pairs, constexprs in (
@@ -364,17 +344,16 @@ def _builds() -> tuple[Build, ...]:
         (tile_kernel, half[2:], {"TILE": TILE}),
         (draw_kernel, half, {"TILE": TILE, "TILES": 256, "CHUNK": CHUNK}),
     ):
-        cases = [(voice, ("fp32", "fp32")) for voice in voices] + [(voices[-1], pair) for pair in pairs]
-        for (contrasted, mapped, rows), (logits, amateur) in cases:
-            flags = {"HAS_CONTRAST": contrasted, "HAS_INDEX": mapped, "ROWS": rows}
-            names = [name for name in kernel.arg_names if name not in {*flags, *constexprs}]
-            which = f"contrast of {rows} mapped" if mapped else "contrast" if contrasted else "plain"
+        cases = [(False, ("fp32", "fp32")), *((True, pair) for pair in [("fp32", "fp32"), *pairs])]
+        for contrasted, (logits, amateur) in cases:
+            chosen = {"HAS_CONTRAST": contrasted, **constexprs}
+            names = [name for name in kernel.arg_names if name not in chosen]
             builds.append(
                 Build(
-                    f"{kernel.__name__} {logits} {amateur} {which}",
+                    f"{kernel.__name__} {logits} {amateur} {'contrast' if contrasted else 'plain'}",
                     kernel,
                     _signature(*names, logits=logits, amateur=amateur),
-                    {**flags, **constexprs},
+                    chosen,
                 )
             )
     return tuple(builds)

@@ -2,7 +2,7 @@
 
 vLLM's engine core and worker talk through shared memory, and whoever waits there spins on ``sched_yield`` for up to a
 second. On a GPU machine that wins microseconds. On a laptop the spinning process takes a core from the HTTP server and
-from the model: with two cores the whole server was seen to answer at a quarter of its speed, and to leave clients
+from the model: with two cores the whole server was seen to answer at a fraction of its speed, and to leave clients
 without an answer for seconds. Here a process still spins through the short waits between two steps of the engine, and
 sleeps in small pieces through the long ones, which is how long the model takes.
 
