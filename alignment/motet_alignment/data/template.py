@@ -1,0 +1,151 @@
+"""A chat template's text, and which characters of it are the assistant's to write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from motet_alignment.data.items import Message
+from motet_alignment.errors import DataError
+
+_GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
+Span = tuple[int, int]
+
+
+def template_of(tokenizer: Any) -> str:
+    """The tokenizer's chat template; raises `DataError` where it has none, or can't say where its tokens begin."""
+    if not tokenizer.is_fast:
+        raise DataError(
+            f"the tokenizer of {tokenizer.name_or_path} has no tokenizer.json, which is needed to tell whose a token is"
+        )
+    try:
+        template = tokenizer.get_chat_template()
+    except ValueError:
+        raise DataError(f"{tokenizer.name_or_path} has no chat template") from None
+    return str(template)
+
+
+def chat_text(
+    tokenizer: Any, messages: Sequence[Message], source: str = "", *, generation_prompt: bool = False
+) -> str:
+    """The conversation as the template writes it."""
+    return _render(tokenizer, messages, source, generation_prompt=generation_prompt)[0]
+
+
+def assistant_spans(
+    tokenizer: Any, messages: Sequence[Message], source: str, *, last_only: bool = False
+) -> tuple[str, list[Span]]:
+    """The conversation's text and, for each assistant turn with weight, the characters [begin, end) to learn.
+
+    A span holds the turn's text and the token that ends the turn, not what the template writes for the assistant
+    before or after it. `last_only` asks for the last assistant turn alone. Raises `DataError` where the template
+    writes an earlier turn otherwise when more turns follow: there is no one text in which such a turn could be learnt
+    (`render_turns` makes one text for each).
+    """
+    text, marked = _render(tokenizer, messages, source)
+    turns = [place for place, message in enumerate(messages) if message.role == "assistant"]
+    if last_only:
+        turns = turns[-1:]
+    if _GENERATION.search(template_of(tokenizer)):
+        spans = _marked(tokenizer, messages, source, text, marked)
+        spans = spans[-1:] if last_only else spans
+    else:
+        spans = [_by_prefix(tokenizer, messages, place, text, source) for place in turns]
+    return text, [span for span, place in zip(spans, turns, strict=True) if messages[place].weight]
+
+
+def _marked(
+    tokenizer: Any, messages: Sequence[Message], source: str, text: str, marked: list[Span]
+) -> list[Span]:
+    """The template's own `{% generation %}` blocks, with the end-of-turn token where they leave it outside."""
+    count = sum(message.role == "assistant" for message in messages)
+    if len(marked) != count:
+        raise DataError(
+            _at(
+                source,
+                f"the chat template marks {len(marked)} {{% generation %}} blocks for {count} assistant turns",
+            )
+        )
+    specials = _specials(tokenizer)
+    opening = tokenizer.bos_token
+    spans = []
+    for begin, end in marked:
+        closed = any(text[begin:end].rstrip().endswith(special) for special in specials)
+        after = next((special for special in specials if text.startswith(special, end)), None)
+        ends_turn = (
+            after is not None and after != opening and not _opens_turn(tokenizer, messages, after, source)
+        )
+        spans.append((begin, end + len(after)) if after and ends_turn and not closed else (begin, end))
+    return spans
+
+
+def _opens_turn(tokenizer: Any, messages: Sequence[Message], special: str, source: str) -> bool:
+    """Whether the template begins the assistant's turn with this token, so that it can't be what ends one."""
+    first = next(place for place, message in enumerate(messages) if message.role == "assistant")
+    before = chat_text(tokenizer, messages[:first], source)
+    return chat_text(tokenizer, messages[:first], source, generation_prompt=True)[len(before) :].startswith(
+        special
+    )
+
+
+def _by_prefix(tokenizer: Any, messages: Sequence[Message], place: int, text: str, source: str) -> Span:
+    """Where turn `place` stands in `text`: after its prompt, and up to where the turn is complete."""
+    prompt = chat_text(tokenizer, messages[:place], source, generation_prompt=True)
+    done = chat_text(tokenizer, messages[: place + 1], source)
+    if not done.startswith(prompt):
+        raise DataError(
+            _at(
+                source,
+                "the chat template's generation prompt is not how it begins the assistant's turn "
+                f"(messages[{place}]); give the template {{% generation %}} blocks",
+            )
+        )
+    if not text.startswith(done):
+        raise DataError(
+            _at(
+                source,
+                f"the chat template writes messages[{place}] differently once more turns follow, so that it can't be "
+                "learnt in one text with them; learn the last turn only, or one text for each turn",
+            )
+        )
+    return len(prompt), _end_of_turn(tokenizer, text, len(prompt), len(done))
+
+
+def _end_of_turn(tokenizer: Any, text: str, begin: int, end: int) -> int:
+    """Leaves out the white space behind the token that ends the turn: nobody asks the model for it."""
+    trimmed = text[begin:end].rstrip()
+    if any(trimmed.endswith(special) for special in _specials(tokenizer)):
+        return begin + len(trimmed)
+    return end
+
+
+def _specials(tokenizer: Any) -> tuple[str, ...]:
+    """The tokenizer's special tokens, longest first."""
+    tokens = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return tuple(sorted(tokens, key=len, reverse=True))
+
+
+def _render(
+    tokenizer: Any, messages: Sequence[Message], source: str, *, generation_prompt: bool = False
+) -> tuple[str, list[Span]]:
+    from jinja2 import TemplateError
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    template = template_of(tokenizer)
+    chat = [{"role": message.role, "content": message.content} for message in messages]
+    try:
+        texts, marked = render_jinja_template(
+            conversations=[chat],
+            chat_template=template,
+            add_generation_prompt=generation_prompt,
+            return_assistant_tokens_mask=bool(_GENERATION.search(template)),
+            **tokenizer.special_tokens_map,
+        )
+    except (TemplateError, TypeError, ValueError, AttributeError, KeyError) as error:
+        raise DataError(_at(source, f"the chat template fails: {error}")) from None
+    return texts[0], [(begin, end) for begin, end in marked[0]] if marked else []
+
+
+def _at(source: str, reason: str) -> str:
+    return f"{source}: {reason}" if source else reason
