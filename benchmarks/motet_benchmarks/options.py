@@ -43,12 +43,12 @@ RESULTS = Path("benchmarks/results")
 
 
 @contextmanager
-def complaints() -> Iterator[None]:
+def complaints(command: str = "motet bench") -> Iterator[None]:
     """What the user can mend is said in a sentence, with exit code 2."""
     try:
         yield
     except BenchmarkError as error:
-        typer.echo(f"motet bench: error: {error}", err=True)
+        typer.echo(f"{command}: error: {error}", err=True)
         raise typer.Exit(2) from None
 
 

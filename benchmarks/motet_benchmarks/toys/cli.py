@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from motet_benchmarks.gym.examples import SHORTCUT, WORKED
+from motet_benchmarks.options import complaints
 from motet_benchmarks.trials import COUNT, TUNING
 
 app = typer.Typer(help="Make and measure the bundled models.", no_args_is_help=True)
@@ -74,6 +76,39 @@ def evaluate(
     except (OSError, ValueError) as problem:
         raise typer.BadParameter(str(problem), param_hint="--folder / --results") from None
     report.measure(made, where, path, count=count, tuning=tuning, say=typer.echo)
+
+
+@app.command()
+def examples(
+    kind: Annotated[
+        Literal["demonstrations", "comparisons"],
+        typer.Option(help="Questions with their answers, or each with a right and a mistaken answer."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The JSONL file to write.")],
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="How many.")] = 10_000,
+    seed: Annotated[int, typer.Option("--seed", "-s", help="Another seed draws other problems.")] = 0,
+    worked: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Part of the problems with worked steps that asks for them."),
+    ] = WORKED,
+    shortcut: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Part of the mistakes that is the family's easiest one (comparisons)."
+        ),
+    ] = SHORTCUT,
+) -> None:
+    """Write training data for `motet train`, drawn from the gym's training problems alone."""
+    from motet_benchmarks.gym.examples import comparisons, demonstrations, write
+
+    drawn = (
+        demonstrations(seed=seed, worked=worked)
+        if kind == "demonstrations"
+        else comparisons(seed=seed, worked=worked, shortcut=shortcut)
+    )
+    with complaints("motet models"):
+        write(out, drawn, count=number)
+    typer.echo(f"written: {out}, {number:,} {kind}")
 
 
 def _places(folder: Path | None, results: Path | None) -> tuple[Path, Path]:
