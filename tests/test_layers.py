@@ -46,8 +46,12 @@ def test_every_entry_point_group_is_registered():
         ("console_scripts", "motet"),
         ("vllm.general_plugins", "motet"),
         ("vllm.endpoint_plugins", "motet"),
+        ("motet.commands", "data"),
+        ("motet.commands", "train"),
+        ("motet.commands", "adapters"),
         ("motet.commands", "models"),
         ("motet.commands", "bench"),
+        ("motet.evaluations", "gym"),
     }
 
 

@@ -7,7 +7,8 @@ import inspect
 import vllm
 
 from motet_decoding.engine import vllm_private
-from motet_decoding.engine.model import PairedModel, paired_class
+from motet_decoding.engine.model import PairedModel, own_class
+from motet_decoding.engine.scoring import ScoringModel
 from motet_decoding.plugin import register
 
 
@@ -42,8 +43,8 @@ def test_a_paired_class_is_the_experts_class_with_a_second_voice():
     from vllm.model_executor.models.interfaces import supports_lora
     from vllm.model_executor.models.llama import LlamaForCausalLM
 
-    paired = paired_class("LlamaForCausalLM")
-    assert paired.__mro__[1:3] == (PairedModel, LlamaForCausalLM)
+    paired = own_class("PairedLlamaForCausalLM")
+    assert paired.__mro__[1:4] == (PairedModel, ScoringModel, LlamaForCausalLM)
     assert supports_lora(paired)
     assert not hasattr(paired.__new__(paired), "compute_logits_local")
 
@@ -54,7 +55,7 @@ def test_a_class_compiled_as_a_whole_is_paired_uncompiled():
 
     expert = vllm_private.architecture_class("Ernie4_5ForCausalLM")
     assert not _should_ignore_torch_compile(expert)
-    assert _should_ignore_torch_compile(paired_class("Ernie4_5ForCausalLM"))
+    assert _should_ignore_torch_compile(own_class("PairedErnie4_5ForCausalLM"))
     assert not _should_ignore_torch_compile(expert)
 
 
@@ -98,7 +99,7 @@ def test_signatures():
 def test_the_v2_runner_asks_the_model_for_its_state():
     from vllm.v1.worker.gpu.model_states import resolve_model_state_cls
 
-    from motet_decoding.engine.model_state import PairedModelState
+    from motet_decoding.engine.model_state import AskingModelState
 
-    model = paired_class("LlamaForCausalLM")
-    assert resolve_model_state_cls(None, model.__new__(model)) is PairedModelState
+    model = own_class("PairedLlamaForCausalLM")
+    assert resolve_model_state_cls(None, model.__new__(model)) is AskingModelState

@@ -2,3 +2,6 @@
 
 #: ``PAIRED`` + an architecture's name is that architecture with a second model inside.
 PAIRED = "Paired"
+
+#: ``SCORED`` + an architecture's name is that architecture with rewards read off its hidden states.
+SCORED = "Scored"

@@ -10,7 +10,10 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from motet_decoding.contrast import Contrast
 
@@ -51,20 +54,42 @@ def engine_key() -> str:
     return ensure_engine_key()
 
 
+class Asked(BaseModel):
+    """What one engine request asks of our own code beside vLLM's.
+
+    Attributes:
+        contrast: the contrast to sample from.
+        reward_head: the safetensors file by which the last token is scored instead of being followed by another.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    contrast: Contrast | None = None
+    reward_head: Path | None = None
+
+
+NOTHING = Asked()
+
+
 def engine_arguments(contrast: Contrast, cache_salt: str | None = None) -> EngineArguments:
     """The engine request's arguments for a contrast that isn't neutral; ``cache_salt`` is the client's own."""
     key = ensure_engine_key()
     return EngineArguments(
-        extra_args={key: contrast.model_dump_json()},
+        extra_args={key: Asked(contrast=contrast).model_dump_json(exclude_none=True)},
         cache_salt=f"{key}:{cache_salt or ''}",
     )
 
 
-def read_contrast(extra_args: Mapping[str, Any] | None, key: str) -> Contrast | None:
-    """What ``engine_arguments`` wrote, or None for a plain request.
+def reward_arguments(head: Path) -> dict[str, str]:
+    """The ``extra_args`` of an engine request that is to be scored by ``head``."""
+    return {ensure_engine_key(): Asked(reward_head=head).model_dump_json(exclude_none=True)}
+
+
+def read_asked(extra_args: Mapping[str, Any] | None, key: str) -> Asked:
+    """What ``engine_arguments`` or ``reward_arguments`` wrote; nothing for a plain request.
 
     Raises:
-        ValueError: for a contrast under another key, which must not pass for a plain request.
+        ValueError: for what stands under another key, which must not pass for a plain request.
     """
     for name in extra_args or ():
         if name.startswith(KEY_PREFIX) and name != key:
@@ -73,5 +98,10 @@ def read_contrast(extra_args: Mapping[str, Any] | None, key: str) -> Contrast | 
                 f"itself, {KEY_VARIABLE} isn't the same on every node"
             )
     if not extra_args or key not in extra_args:
-        return None
-    return Contrast.model_validate_json(extra_args[key])
+        return NOTHING
+    return Asked.model_validate_json(extra_args[key])
+
+
+def read_contrast(extra_args: Mapping[str, Any] | None, key: str) -> Contrast | None:
+    """The contrast in ``read_asked``'s answer, or None."""
+    return read_asked(extra_args, key).contrast

@@ -1,7 +1,9 @@
 """Two models in one engine: any architecture as the expert, any other of the same vocabulary as the amateur.
 
-``PairedLlamaForCausalLM`` and its like are vLLM's own classes with a second model inside, made on demand by this
-module's ``__getattr__``. As subclasses they keep what vLLM asks of the expert: LoRA, quantisation, weight names.
+``PairedLlamaForCausalLM`` and its like are vLLM's own classes with a second model inside, and
+``ScoredLlamaForCausalLM`` those whose hidden states reward adapters can score, which the paired ones can as well; both
+are made on demand by this module's ``__getattr__``. As subclasses they keep what vLLM asks of the expert: LoRA,
+quantisation, weight names.
 
 In a step with an asking request both models run on the same tokens and their hidden states travel side by side on
 the last axis, so that vLLM's choice of the rows to sample picks the same rows of both. In any other step the amateur
@@ -18,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from motet_decoding.engine import PAIRED, vllm_private
-from motet_decoding.engine.stage import Stage, stage_of
+from motet_decoding.engine import PAIRED, SCORED, vllm_private
+from motet_decoding.engine.scoring import ScoringModel
 
 if TYPE_CHECKING:
     from vllm.config import ModelConfig, VllmConfig
@@ -27,10 +29,8 @@ if TYPE_CHECKING:
 _AMATEUR = "amateur"
 
 
-class PairedModel(nn.Module):
+class PairedModel(ScoringModel):
     """The part that every paired class puts before the expert's own class."""
-
-    stage: Stage
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
@@ -47,7 +47,6 @@ class PairedModel(nn.Module):
         ]
         #: Width of the hidden states that the expert gives out, which some project to another than their layers'.
         self.expert_width = expert.get_hidden_size()
-        self.stage = stage_of(vllm_config)
         self.stage.head = self.amateur.compute_logits
 
     @property
@@ -82,7 +81,7 @@ class PairedModel(nn.Module):
         width, stage = self.expert_width, self.stage
         paired = hidden_states.shape[-1] > width
         expert_states = hidden_states[:, :width] if paired else hidden_states
-        logits: torch.Tensor | None = super().compute_logits(expert_states, *args, **kwargs)  # type: ignore[misc]
+        logits: torch.Tensor | None = super().compute_logits(expert_states, *args, **kwargs)
         if not paired or not stage.sampling:
             return logits
         stage.sampling, stage.hidden = False, hidden_states[:, width:]
@@ -92,11 +91,6 @@ class PairedModel(nn.Module):
         if logits is not None and stage.rehearsing and stage.processor is not None:
             stage.processor.rehearse(logits)
         return logits
-
-    @property
-    def compute_logits_local(self) -> Any:
-        """Absent on purpose: vLLM would sample from a shard of the expert's logits and never meet the contrast."""
-        raise AttributeError("compute_logits_local")
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
         """Loads both checkpoints; the amateur's names arrive under its prefix, behind the expert's."""
@@ -115,12 +109,6 @@ class PairedModel(nn.Module):
         vllm_private.load_model(*self._second, amateur_weights)
         return loaded
 
-    def get_model_state_cls(self) -> type[Any]:
-        """vLLM's V2 runner asks the model for the class that prepares its inputs."""
-        from motet_decoding.engine.model_state import PairedModelState
-
-        return PairedModelState
-
 
 def _amateur_config(expert: ModelConfig) -> ModelConfig:
     from vllm.config import ModelConfig
@@ -138,24 +126,25 @@ def _amateur_config(expert: ModelConfig) -> ModelConfig:
 
 
 @cache
-def paired_class(architecture: str) -> type[nn.Module]:
-    """The two-model class over vLLM's class for ``architecture``.
+def own_class(name: str) -> type[nn.Module]:
+    """The class of ours over vLLM's for an architecture: ``PAIRED`` or ``SCORED``, then its name.
 
     Raises:
-        AttributeError: when vLLM doesn't know the architecture.
+        AttributeError: for another name, or when vLLM doesn't know the architecture.
     """
-    try:
-        expert = vllm_private.architecture_class(architecture)
-    except KeyError:
-        raise AttributeError(f"vLLM has no architecture {architecture}") from None
-    name = f"{PAIRED}{architecture}"
-    paired = type(name, (PairedModel, expert), {"__module__": __name__, "__qualname__": name})
-    # A compiled ``forward`` would freeze whether the amateur runs.
-    vllm_private.compiled_inside_only(paired)
-    return paired
+    for prefix, part in ((PAIRED, PairedModel), (SCORED, ScoringModel)):
+        if name.startswith(prefix):
+            try:
+                theirs = vllm_private.architecture_class(name.removeprefix(prefix))
+            except KeyError:
+                raise AttributeError(f"vLLM has no architecture {name.removeprefix(prefix)}") from None
+            own = type(name, (part, theirs), {"__module__": __name__, "__qualname__": name})
+            if part is PairedModel:
+                # A compiled ``forward`` would freeze whether the amateur runs.
+                vllm_private.compiled_inside_only(own)
+            return own
+    raise AttributeError(name)
 
 
 def __getattr__(name: str) -> type[nn.Module]:
-    if not name.startswith(PAIRED):
-        raise AttributeError(name)
-    return paired_class(name.removeprefix(PAIRED))
+    return own_class(name)

@@ -6,23 +6,24 @@ from typing import Any
 
 from vllm.v1.worker.gpu.model_states.default import DefaultModelState
 
-from motet_decoding.engine.processor import ContrastProcessor
 from motet_decoding.engine.stage import stage_of
 
 
-class PairedModelState(DefaultModelState):
+class AskingModelState(DefaultModelState):
     """vLLM's default inputs, preceded by a look at who is in the batch."""
 
     def prepare_inputs(self, input_batch: Any, req_states: Any) -> dict[str, Any]:
         """Called before every real forward pass with the slots of its requests."""
-        processor = stage_of(self.vllm_config).processor
-        if isinstance(processor, ContrastProcessor):
-            processor.expect_slots(input_batch.idx_mapping_np.tolist())
+        stage, slots = stage_of(self.vllm_config), input_batch.idx_mapping_np.tolist()
+        for processor in (stage.processor, stage.rewards):
+            if processor is not None:
+                processor.expect_slots(slots)
         inputs: dict[str, Any] = super().prepare_inputs(input_batch, req_states)
         return inputs
 
     def prepare_dummy_inputs(self, num_reqs: int, num_tokens: int) -> dict[str, Any]:
-        """Called before graphs are captured, which must be captured with both voices."""
-        stage_of(self.vllm_config).asking = True
+        """Called before graphs are captured, which must be captured with both voices, and with nothing scored."""
+        stage = stage_of(self.vllm_config)
+        stage.asking, stage.scored = True, ()
         inputs: dict[str, Any] = super().prepare_dummy_inputs(num_reqs, num_tokens)
         return inputs

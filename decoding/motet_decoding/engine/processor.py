@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from vllm.v1.sample.logits_processor import BatchUpdate, MoveDirectionality
+from vllm.v1.sample.logits_processor import BatchUpdate
 from vllm.v1.sample.logits_processor import LogitsProcessor as V1LogitsProcessor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as V2LogitsProcessor
 
 from motet_decoding.contrast import Contrast
 from motet_decoding.engine.arguments import engine_key, read_contrast
+from motet_decoding.engine.places import follow
 from motet_decoding.engine.stage import stage_of
 from motet_kernels.contrast import ContrastRows, contrast
 
@@ -67,7 +68,7 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
-        """Refuses what would end the engine if ``_admit`` met it; called where requests come in.
+        """Refuses what would end the engine if ``_asked`` met it; called where requests come in.
 
         Raises:
             ValueError: for a sampling argument under a key that only another server of ours could have written.
@@ -84,16 +85,7 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
         """V1: follows the batch's rows; called before every forward pass."""
         if batch_update is None:
             return
-        for row in batch_update.removed:
-            self.asking.pop(row, None)
-        for row, params, _, _ in batch_update.added:
-            self._admit(row, params, edited=bool(params.logit_bias))
-        for source, target, direction in batch_update.moved:
-            moving, standing = self.asking.pop(source, None), self.asking.pop(target, None)
-            if moving is not None:
-                self.asking[target] = moving
-            if standing is not None and direction == MoveDirectionality.SWAP:
-                self.asking[source] = standing
+        follow(self.asking, batch_update, lambda params: self._asked(params, edited=bool(params.logit_bias)))
         self._expect(self.asking.values())
 
     # What V2 tells.
@@ -105,10 +97,15 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
             or sampling_params.frequency_penalty != 0.0
             or sampling_params.repetition_penalty != 1.0
         )
-        return self._admit(req_idx, sampling_params, edited=penalised or bool(sampling_params.logit_bias))
+        asked = self._asked(sampling_params, edited=penalised or bool(sampling_params.logit_bias))
+        if asked is None:
+            self.asking.pop(req_idx, None)
+            return False
+        self.asking[req_idx] = asked
+        return True
 
     def expect_slots(self, slots: Sequence[int]) -> None:
-        """V2: the slots of the batch that is about to run; called by ``PairedModelState``."""
+        """V2: the slots of the batch that is about to run; called by ``AskingModelState``."""
         self._expect([self.asking[slot] for slot in slots if slot in self.asking])
 
     # What both do.
@@ -146,13 +143,9 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
             unedited = None if unedited is None else unedited[rows.index]
         return contrast(logits, head(hidden), rows, unedited=unedited)
 
-    def _admit(self, place: int, params: SamplingParams, *, edited: bool) -> bool:
-        asked = read_contrast(params.extra_args, self.key)
-        if asked is None:
-            self.asking.pop(place, None)
-            return False
-        self.asking[place] = _Asking(asked, edited)
-        return True
+    def _asked(self, params: SamplingParams, *, edited: bool) -> _Asking | None:
+        contrast = read_contrast(params.extra_args, self.key)
+        return None if contrast is None else _Asking(contrast, edited)
 
     def _expect(self, asking: Any) -> None:
         entries = list(asking)

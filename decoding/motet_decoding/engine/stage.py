@@ -6,8 +6,9 @@ hidden states after it. Both are made by vLLM, apart from each other, so they me
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -31,7 +32,9 @@ class Stage:
         unedited: the expert's logits before any edit, [rows, vocab]; kept only while ``editing``, until the
             contrast is made.
         head: maps the amateur's hidden states to its logits.
-        processor: the worker's logits processor.
+        processor: the worker's logits processor for contrasts.
+        scored: the step's rows whose last token is scored, and the files of their heads.
+        rewards: the worker's logits processor for those.
         steps: forward passes so far, vLLM's own warm-ups aside.
         amateur_steps: those of them in which the amateur ran.
     """
@@ -44,6 +47,8 @@ class Stage:
     unedited: torch.Tensor | None = None
     head: Callable[[torch.Tensor], torch.Tensor] | None = None
     processor: Any = None
+    scored: Sequence[tuple[int, Path]] = ()
+    rewards: Any = None
     steps: int = 0
     amateur_steps: int = 0
 

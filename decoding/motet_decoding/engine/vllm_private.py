@@ -162,3 +162,30 @@ def unfinished_prompts_undrawn(runner: Any) -> Iterator[None]:
         yield
     finally:
         batch.generators.update(aside)
+
+
+def use_cpu_lora(location: str) -> None:
+    """Has vLLM's LoRA layers on a CPU call the class at ``location`` (``module.Class``). Re-entrant."""
+    from vllm.platforms.cpu import CpuPlatform
+
+    CpuPlatform.get_punica_wrapper = classmethod(lambda cls: location)
+
+
+#: The largest vocabulary whose head vLLM wraps for LoRA (``lora/layers/logits_processor.py``).
+LARGEST_LORA_VOCABULARY = 258048
+
+
+def adapter_ranks() -> tuple[int, ...]:
+    """The values vLLM takes as the largest rank of any adapter."""
+    from typing import get_args
+
+    from vllm.config.lora import MaxLoRARanks
+
+    return get_args(MaxLoRARanks)
+
+
+def takes_lora(architecture: str) -> bool:
+    """Whether vLLM's class for ``architecture`` can be given LoRA adapters."""
+    from vllm.model_executor.models import supports_lora
+
+    return bool(supports_lora(architecture_class(architecture)))

@@ -1,0 +1,137 @@
+"""The engine's part of a reward: which rows of a step are to be scored, and the product that scores them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from vllm.v1.sample.logits_processor import BatchUpdate
+from vllm.v1.sample.logits_processor import LogitsProcessor as V1LogitsProcessor
+from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext
+from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as V2LogitsProcessor
+
+from motet_decoding.engine.arguments import engine_key, read_asked
+from motet_decoding.engine.places import follow
+from motet_decoding.engine.rewards import PARTS
+from motet_decoding.engine.stage import Stage, stage_of
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams
+    from vllm.config import VllmConfig
+
+_LOG = logging.getLogger(__name__)
+
+#: Heads kept in a worker's memory; each is one vector.
+_HEADS = 256
+
+
+class ScoringModel(nn.Module):
+    """The part before any generating class of vLLM's that lets its hidden states be scored."""
+
+    stage: Stage
+
+    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
+        super().__init__(vllm_config=vllm_config, prefix=prefix)
+        self.stage = stage_of(vllm_config)
+
+    def compute_logits(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor | None:
+        """The model's logits, [rows, vocab]; those of the scored rows hold their reward instead."""
+        logits: torch.Tensor | None = super().compute_logits(hidden_states, *args, **kwargs)  # type: ignore[misc]
+        scored, self.stage.scored = (
+            self.stage.scored,
+            (),
+        )  # prompt logprobs are computed after them, of other rows
+        if logits is not None and scored:
+            write_rewards(logits, hidden_states, scored)
+        return logits
+
+    @property
+    def compute_logits_local(self) -> Any:
+        """Absent on purpose: vLLM would sample from a shard of the logits and never meet the reward."""
+        raise AttributeError("compute_logits_local")
+
+    def get_model_state_cls(self) -> type[Any]:
+        """vLLM's V2 runner asks the model for the class that prepares its inputs."""
+        from motet_decoding.engine.model_state import AskingModelState
+
+        return AskingModelState
+
+
+def write_rewards(logits: torch.Tensor, hidden: torch.Tensor, scored: Sequence[tuple[int, Path]]) -> None:
+    """Puts the rewards of some rows in the place of their logits.
+
+    Args:
+        logits: [rows, vocab], changed in place.
+        hidden: the hidden states they came from, [rows, hidden].
+        scored: rows and the files of their heads.
+    """
+    for row, head in scored:
+        logits[row] = -torch.inf
+        logits[row, 0] = 0.0
+        weight = _head(head)
+        if weight is not None and weight.shape[1] == hidden.shape[1]:
+            # In float32, whatever the model's type: rewards are compared by their small differences.
+            rest = (weight.to(hidden.device) @ hidden[row].float())[0]
+            for token in range(1, 1 + PARTS):
+                logits[row, token] = rest.to(logits.dtype)
+                rest = rest - logits[row, token].float()
+
+
+@lru_cache(maxsize=_HEADS)
+def _head(file: Path) -> torch.Tensor | None:
+    """A head, float32 [1, hidden]; None for a file that can't be used, since raising here would end the engine."""
+    try:
+        return load_file(file)["score.weight"].float()
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        _LOG.error("motet: reward head %s can't be read: %s", file, error)
+        return None
+
+
+class RewardProcessor(V1LogitsProcessor, V2LogitsProcessor):
+    """Knows which requests of a step are to be scored; the logits it leaves alone."""
+
+    def __init__(self, vllm_config: VllmConfig, *runner: Any) -> None:
+        self.key = engine_key()
+        self.stage = stage_of(vllm_config)
+        self.stage.rewards = self
+        #: The head's file, by batch row (V1) or by slot (V2).
+        self.asking: dict[int, Path] = {}
+
+    def is_argmax_invariant(self) -> bool:
+        """V1: it changes nothing at all."""
+        return True
+
+    def update_state(self, batch_update: BatchUpdate | None) -> None:
+        """V1: follows the batch's rows; called before every forward pass."""
+        if batch_update is not None:
+            follow(self.asking, batch_update, self._asked)
+        self.stage.scored = sorted(self.asking.items())
+
+    def add_request(self, req_idx: int, sampling_params: SamplingParams) -> bool:
+        """V2: notes the request of a slot; never wants to see its logits."""
+        head = self._asked(sampling_params)
+        if head is None:
+            self.asking.pop(req_idx, None)
+        else:
+            self.asking[req_idx] = head
+        return False
+
+    def expect_slots(self, slots: Sequence[int]) -> None:
+        """V2: the slots of the batch that is about to run, in the order of its rows."""
+        self.stage.scored = [
+            (row, self.asking[slot]) for row, slot in enumerate(slots) if slot in self.asking
+        ]
+
+    def apply(self, logits: torch.Tensor, context: LogitsContext | None = None) -> torch.Tensor:
+        """``logits`` as they are."""
+        return logits
+
+    def _asked(self, params: SamplingParams) -> Path | None:
+        return read_asked(params.extra_args, self.key).reward_head
