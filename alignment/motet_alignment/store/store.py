@@ -130,7 +130,7 @@ class AdapterStore:
     def names(self) -> list[str]:
         """Names that have versions, in order."""
         with disk_errors("listing the store"):
-            if not self.root.is_dir():
+            if not self.root.exists():
                 return []
             return sorted(entry.name for entry in self.root.iterdir() if self._version_names(entry.name))
 
