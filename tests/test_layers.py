@@ -15,12 +15,21 @@ LIGHT_IMPORTS = {
     "motet_decoding": ENGINE_AND_TRAINERS,
     "motet_decoding.contrast": (*ENGINE_AND_TRAINERS, "torch"),
     "motet_alignment": (*ENGINE_AND_TRAINERS, "torch"),
+    "motet_alignment.store": (*ENGINE_AND_TRAINERS, "torch"),
+    "motet_alignment.data": (*ENGINE_AND_TRAINERS, "torch"),
     "motet_models": (*ENGINE_AND_TRAINERS, "torch"),
     "motet_server.cli": (*ENGINE_AND_TRAINERS, "torch"),
 }
+GROUPS = (
+    "console_scripts",
+    "vllm.general_plugins",
+    "vllm.endpoint_plugins",
+    "motet.commands",
+    "motet.evaluations",
+)
 ENTRY_POINTS = [
     entry
-    for group in ("console_scripts", "vllm.general_plugins", "vllm.endpoint_plugins", "motet.commands")
+    for group in GROUPS
     for entry in entry_points(group=group)
     if entry.dist is not None and entry.dist.name == "motet"
 ]
