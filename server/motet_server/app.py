@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,6 +17,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from motet_decoding.errors import RequestError
 from motet_server import metrics, vllm_private
+from motet_server.adapters.leases import Leases, leases_of
+from motet_server.adapters.service import AdapterService
 from motet_server.body import read_body
 from motet_server.errors import http_problem, named_field, refusal
 from motet_server.gate import Gate
@@ -32,19 +34,36 @@ class MotetEndpoints:
     name = "motet"
     required_tasks = ("generate",)
 
+    def __init__(self) -> None:
+        self.adapters: AdapterService | None = None
+
     def attach_router(self, app: FastAPI) -> None:
         """Puts our three routes in place of vLLM's and the gate before all of them."""
         settings = settings_of(app.state)
         routes = (chat_route(), completions_route())
-        app.add_middleware(Gate, settings=settings, paths=[route.path for route in routes])
+        paths = [route.path for route in routes]
+        app.add_middleware(Gate, settings=settings, paths=paths, service=lambda: self.adapters)
         for route in routes:
             app.add_api_route(route.path, _endpoint(route, settings), methods=["POST"], response_model=None)
         app.add_exception_handler(HTTPException, http_problem)
-        app.add_api_route("/v1/models", _models(settings), methods=["GET"])
+        app.add_api_route("/v1/models", self._models(settings), methods=["GET"])
         describe(app, routes)
 
     async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
-        """Nothing: the settings came with the command line's arguments."""
+        """Loads the adapters; the settings came with the command line's arguments."""
+        settings = settings_of(state).adapters
+        if settings is not None:
+            self.adapters = AdapterService(settings, engine_client, state)
+            await self.adapters.start()
+
+    def _models(self, settings: ServerSettings) -> Callable[[Request], Awaitable[JSONResponse]]:
+        async def show_models(request: Request) -> JSONResponse:
+            cards = [] if self.adapters is None else self.adapters.cards()
+            return JSONResponse(
+                await vllm_private.model_list(request.app.state, list(settings.presets), cards)
+            )
+
+        return show_models
 
 
 def settings_of(state: Any) -> ServerSettings:
@@ -82,6 +101,10 @@ def _endpoint(route: Route, settings: ServerSettings) -> Callable[[Request], Awa
 
     @vllm_private.cancelled_with_client
     async def respond(order: Order, request: Request) -> Response | None:
+        leases, model = leases_of(request.scope), order.request.model
+        names = vllm_private.served_names(request.app.state)
+        if leases is not None and model and model not in names and leases.shelf.knows(model):
+            order = order.answered_by((await leases.take(model)).reference)
         response = await route.handler(order.request, request)
         if isinstance(response, StreamingResponse):
             response = await opened(response)
@@ -105,7 +128,8 @@ def _endpoint(route: Route, settings: ServerSettings) -> Callable[[Request], Awa
         body: dict[str, Any] = {}
         try:
             body = read_body(await _content(request))
-            order = prepare(body, route, settings, vllm_private.served_names(request.app.state))
+            served = _Served(vllm_private.served_names(request.app.state), leases_of(request.scope))
+            order = prepare(body, route, settings, served)
             response = await respond(order, request)
         except RequestError as error:
             response = refusal(error)
@@ -138,11 +162,20 @@ def _named_and_counted(response: Response, body: Mapping[str, Any], route: Route
     metrics.count_error(
         route.name, status=status, param=error["param"], known={*route.fields, *OWN_FIELDS, "body"}
     )
-    return JSONResponse({"error": error}, status_code=status)
+    retry = response.headers.get("retry-after")
+    return JSONResponse(
+        {"error": error}, status_code=status, headers=None if retry is None else {"Retry-After": retry}
+    )
 
 
-def _models(settings: ServerSettings) -> Callable[[Request], Awaitable[JSONResponse]]:
-    async def show_models(request: Request) -> JSONResponse:
-        return JSONResponse(await vllm_private.model_list(request.app.state, list(settings.presets)))
+class _Served:
+    """The names that a model field may have before a preset's."""
 
-    return show_models
+    def __init__(self, models: Sequence[str], leases: Leases | None) -> None:
+        self._models = models
+        self._leases = leases
+
+    def __contains__(self, name: object) -> bool:
+        if name in self._models:
+            return True
+        return self._leases is not None and isinstance(name, str) and self._leases.shelf.knows(name)

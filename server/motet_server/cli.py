@@ -17,6 +17,13 @@ from typer.core import TyperCommand, TyperGroup
 
 from motet_decoding.contrast import Contrast, Form
 from motet_decoding.errors import LaunchError
+from motet_server.adapters.settings import (
+    DEFAULT_MOST,
+    DEFAULT_RANK,
+    DEFAULT_SLOTS,
+    DEFAULT_UPLOAD,
+    AdapterOptions,
+)
 from motet_server.environment import set_log_level
 from motet_server.files import config_arguments
 from motet_server.launch import ServeCommand, split_model
@@ -132,6 +139,30 @@ def serve_command(
     max_choices: Annotated[
         int, typer.Option(min=1, help=str(ServerSettings.model_fields["max_choices"].description))
     ] = DEFAULT_MAX_CHOICES,
+    adapters: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="STORE",
+            help="Watch this adapter store and serve what is in it. [default: $MOTET_HOME/adapters]",
+        ),
+    ] = None,
+    no_adapters: Annotated[bool, typer.Option("--no-adapters", help="Serve no adapters.")] = False,
+    adapter_slots: Annotated[
+        int, typer.Option(min=1, help="Adapters that may take part in one step of the engine.")
+    ] = DEFAULT_SLOTS,
+    max_adapters: Annotated[
+        int, typer.Option(min=1, help="Adapters kept loaded; beyond, the least recently used one goes.")
+    ] = DEFAULT_MOST,
+    max_lora_rank: Annotated[
+        int, typer.Option(min=1, help="The largest rank an adapter may have.")
+    ] = DEFAULT_RANK,
+    pin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Never unload this adapter, or NAME@VERSION; may be repeated."),
+    ] = None,
+    max_adapter_bytes: Annotated[
+        int, typer.Option(min=1, help="The largest adapter that may be uploaded, in bytes.")
+    ] = DEFAULT_UPLOAD,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="YAML, `name: value`: options of vLLM's.")
     ] = None,
@@ -146,6 +177,8 @@ def serve_command(
         return
     from motet_server.launch import serve
 
+    if no_adapters and adapters is not None:
+        raise LaunchError("--adapters: --no-adapters says the opposite")
     first, rest = split_model(ctx.args)
     if first is not None and model is not None:
         raise LaunchError(f"model: named twice, {first} and {model}")
@@ -162,6 +195,15 @@ def serve_command(
             max_body=max_body,
             max_choices=max_choices,
             default_chat_template=default_chat_template,
+            adapters=AdapterOptions(
+                enabled=not no_adapters,
+                store=adapters,
+                slots=adapter_slots,
+                most=max_adapters,
+                max_rank=max_lora_rank,
+                pins=tuple(pin or ()),
+                max_upload=max_adapter_bytes,
+            ),
             verbose=verbose,
             vllm=(*config_arguments(config, {str(param.name) for param in ctx.command.params}), *rest),
         )

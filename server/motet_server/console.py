@@ -83,6 +83,7 @@ def start_block(
     address: str,
     presets: Sequence[str],
     key: bool,
+    adapters: Sequence[str] = (),
     revision: str | None = None,
     shortened: int | None = None,
 ) -> list[str]:
@@ -95,6 +96,7 @@ def start_block(
         amateur: the second model, if any.
         address: the server's URL, without a path.
         presets: names behind the colon.
+        adapters: lines about them.
         key: whether requests need the server's API key.
         revision: the amateur's branch, tag or commit, where one was named.
         shortened: the context in tokens, where the amateur reads less than the model.
@@ -115,6 +117,7 @@ def start_block(
         + (f"  ({revision})" if revision else ""),
         *([f"  context  {shortened} tokens, all that the amateur reads"] if shortened else []),
         *([f"  presets  {'  '.join(f'{model}:{preset}' for preset in presets)}"] if presets else []),
+        *(f"  {'adapters' if index == 0 else '':<8} {line}" for index, line in enumerate(adapters)),
         f"  address  {address}/v1",
         "",
         " \\\n    ".join(["  " + curl[0], *curl[1:]]),

@@ -44,9 +44,20 @@ def error_answer(message: str, *, param: str | None, status: int, kind: str) -> 
     )
 
 
-def refusal(error: RequestError, *, status: int = 400, kind: str = "BadRequestError") -> JSONResponse:
-    """The answer for a field that can't be honoured."""
-    return error_answer(str(error), param=error.field, status=status, kind=kind)
+class TooLargeError(RequestError):
+    """A body beyond the server's limit."""
+
+    status, kind = 413, "RequestTooLargeError"
+
+
+def refusal(error: RequestError) -> JSONResponse:
+    """The answer for what can't be honoured: a 400, unless the error says another ``status`` and ``kind``."""
+    status: int = getattr(error, "status", 400)
+    kind: str = getattr(error, "kind", "BadRequestError")
+    answer = error_answer(str(error), param=error.field, status=status, kind=kind)
+    if retry_after := getattr(error, "retry_after", None):
+        answer.headers["Retry-After"] = str(retry_after)
+    return answer
 
 
 async def http_problem(_request: Request, problem: Exception) -> JSONResponse:

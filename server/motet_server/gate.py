@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from motet_decoding.errors import RequestError
 from motet_server import bounds
-from motet_server.errors import refusal
+from motet_server.adapters.leases import SCOPE_KEY, Leases
+from motet_server.adapters.origin import ADAPTER_PATHS, check_origin, is_upload
+from motet_server.errors import TooLargeError, refusal
 from motet_server.metrics import count_error
 from motet_server.requests import OWN_FIELDS
 from motet_server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from motet_server.adapters.service import AdapterService
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
@@ -29,13 +34,21 @@ class Gate:
         app: what comes behind.
         settings: the server's; a body larger than theirs gets a 413.
         paths: our own routes. On any other route a JSON body with one of our fields gets a 400, and so does one that
-            asks for more than the server gives.
+            asks for more than the server gives; an adapter that it names is kept for it.
+        service: the server's adapters, once they are there.
     """
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings, paths: Collection[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: ServerSettings,
+        paths: Collection[str],
+        service: Callable[[], AdapterService | None] = lambda: None,
+    ) -> None:
         self.app = app
         self.settings = settings
         self.paths = frozenset(paths)
+        self.service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reads the body once, judges it, and lets the app read it again."""
@@ -44,18 +57,31 @@ class Gate:
             return
         headers = Headers(scope=scope)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
+        service = self.service()
+        leases = None if service is None else Leases(service.shelf)
+        scope[SCOPE_KEY] = leases
         try:
+            if path.startswith(ADAPTER_PATHS):
+                check_origin(headers)
+            if is_upload(path, headers):
+                await self.app(
+                    scope, receive, send
+                )  # far larger than a request, and read by its route to disk
+                return
             body = await self._read(headers, receive)
             if path not in self.paths:
-                self._check_fields(path, _fields(headers.get("content-type", ""), body))
+                body = await self._judge(path, headers, body, leases)
         except RequestError as error:
-            too_large = isinstance(error, _TooLarge)
-            answer = refusal(error, status=413, kind="RequestTooLargeError") if too_large else refusal(error)
-            known = {*OWN_FIELDS, *bounds.FIELDS, "prompt", "body"}
+            answer = refusal(error)
+            known = {*OWN_FIELDS, *bounds.FIELDS, "prompt", "body", "model"}
             count_error("any", status=answer.status_code, param=error.field, known=known)
             await answer(scope, receive, send)
             return
-        await self.app(scope, _replay(body, receive), send)
+        else:
+            await self.app(scope, _replay(body, receive), send if leases is None else leases.telling(send))
+        finally:
+            if leases is not None:
+                leases.close()
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes:
         """The whole body; refused as soon as it is seen to be too large."""
@@ -72,26 +98,32 @@ class Gate:
             more = message.get("more_body", False)
             over = len(body) > most
         if over:
-            raise _TooLarge("body", f"more than the {most} bytes this server reads (--max-body)")
+            raise TooLargeError("body", f"more than the {most} bytes this server reads (--max-body)")
         return bytes(body)
 
-    def _check_fields(self, path: str, fields: Mapping[str, Any]) -> None:
+    async def _judge(self, path: str, headers: Headers, body: bytes, leases: Leases | None) -> bytes:
+        """What the route behind gets to read: an adapter's name in it has become that of its version."""
+        shelf = None if leases is None else leases.shelf
+        names = () if shelf is None or path.startswith(ADAPTER_PATHS) else shelf.names()
+        fields = _fields(headers.get("content-type", ""), body, names)
         for field in sorted(OWN_FIELDS):
             if fields.get(field) not in (None, False):
                 known = " and ".join(sorted(self.paths))
                 raise RequestError(field, f"{path} doesn't know this field; use {known}")
         bounds.check_amounts(fields, self.settings.max_choices)
+        model = fields.get("model")
+        if leases is None or not names or not isinstance(model, str) or not leases.shelf.knows(model):
+            return body
+        entry = await leases.take(model)
+        return json.dumps({**fields, "model": entry.reference}).encode()
 
 
-class _TooLarge(RequestError):
-    """A body beyond the server's limit."""
-
-
-def _fields(content_type: str, body: bytes) -> Mapping[str, Any]:
-    """The fields of a JSON object; none of a body that isn't one, or that has none to look at."""
+def _fields(content_type: str, body: bytes, names: Collection[str]) -> Mapping[str, Any]:
+    """The fields of a JSON object; none of a body that isn't one, or that has none to look at and no such name."""
     if content_type and "json" not in content_type.lower():
         return {}
-    if json.detect_encoding(body).startswith("utf-8") and not any(mark in body for mark in _MARKS):
+    marks = (*_MARKS, *(name.encode() for name in names))
+    if json.detect_encoding(body).startswith("utf-8") and not any(mark in body for mark in marks):
         return {}
     try:
         content = json.loads(body)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from motet_decoding.contrast import Contrast
 from motet_decoding.errors import LaunchError
+from motet_server.adapters.settings import AdapterOptions
 from motet_server.console import StartDisplay, start_block
 from motet_server.environment import check_environment, hush, set_environment
 from motet_server.presets import collect_presets
@@ -61,6 +62,7 @@ class ServeCommand(BaseModel):
     max_body: int = DEFAULT_MAX_BODY
     max_choices: int = DEFAULT_MAX_CHOICES
     default_chat_template: Literal["refuse", "chatml"] = "refuse"
+    adapters: AdapterOptions = AdapterOptions()
     verbose: bool = False
     vllm: tuple[str, ...] = ()
 
@@ -95,6 +97,7 @@ def serve(command: ServeCommand) -> None:
 
     # From here on vLLM is imported, which takes seconds.
     from motet_server import vllm_private
+    from motet_server.adapters.launch import adapter_lines, prepare_adapters
 
     options = vllm_private.parse_options([model, *command.vllm], _defaults(command, model, port))
     _check_options(options, {"host": command.host, "port": port, "model": model})
@@ -102,9 +105,17 @@ def serve(command: ServeCommand) -> None:
         options.chat_template = CHATML
         settings = settings.model_copy(update={"chatml": True})
     shortened = None if amateur is None else _pair(options, model, amateur, command.amateur_revision)
+    names = options.served_model_name or [model]
+    prepared = prepare_adapters(command.adapters, model, options, bundled=_bundled_adapters(command))
+    if isinstance(prepared, str):
+        adapters = [prepared]
+    else:
+        atexit.register(prepared.folder.close)
+        settings = settings.model_copy(update={"adapters": prepared.settings})
+        adapters = adapter_lines(prepared.settings, names)
     options.motet = settings
 
-    name = (options.served_model_name or [model])[0]
+    name = names[0]
     shown = "127.0.0.1" if command.host in {"0.0.0.0", "::"} else command.host
     scheme = "https" if options.ssl_certfile else "http"
     block = start_block(
@@ -116,6 +127,7 @@ def serve(command: ServeCommand) -> None:
         address=f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}",
         shortened=shortened,
         presets=list(settings.presets),
+        adapters=adapters,
         key=bool(options.api_key or os.environ.get("VLLM_API_KEY")),
     )
     if options.headless:
@@ -148,6 +160,14 @@ def _models(command: ServeCommand) -> tuple[str, str | None]:
         if not (path / "config.json").is_file():
             raise LaunchError(f"the bundled models are missing ({path}); rebuild them with `make models`")
     return str(EXPERT), command.amateur or str(AMATEUR)
+
+
+def _bundled_adapters(command: ServeCommand) -> Path | None:
+    """The store of the adapters that come with the bundled model, if that is served and they are there."""
+    import motet_models
+
+    folder: Path | None = getattr(motet_models, "ADAPTERS", None)
+    return folder if command.model is None and folder is not None and folder.is_dir() else None
 
 
 def _check_model(field: str, model: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge, Histogram
 
 #: The label's value where there is nothing to say.
 NONE: Final = "none"
@@ -29,6 +29,17 @@ _errors = Counter(
     "Requests answered with an error, by route, status and the top-level field at fault.",
     ("route", "status", "field"),
 )
+_adapters_loaded = Gauge(
+    "motet_adapters_loaded", "Versions of adapters that the engine holds.", multiprocess_mode="max"
+)
+_adapter_load = Histogram(
+    "motet_adapter_load_seconds",
+    "Time from asking the engine to take a version until it has, its files' check included.",
+    buckets=(0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
+)
+_adapter_swaps = Counter("motet_adapter_swaps", "Times that an adapter's name has moved to another version.")
+_adapters_refused = Counter("motet_adapters_refused", "Published versions that can't be served here.")
+_rewards = Counter("motet_rewards", "Conversations scored by reward models.")
 
 
 def count_request(route: str, *, form: str, preset: str | None) -> None:
@@ -45,3 +56,28 @@ def count_error(route: str, *, status: int, param: str | None, known: Collection
     """One request was answered with an error about ``param``, of which only ``known`` names are told apart."""
     field = NONE if param is None else param.split(".", 1)[0]
     _errors.labels(route, str(status), field if field in known or field == NONE else "unknown").inc()
+
+
+def set_loaded(adapters: int) -> None:
+    """So many versions of adapters are loaded now."""
+    _adapters_loaded.set(adapters)
+
+
+def count_load(seconds: float) -> None:
+    """The engine has taken a version in so many seconds."""
+    _adapter_load.observe(seconds)
+
+
+def count_swap() -> None:
+    """A name has moved to another version."""
+    _adapter_swaps.inc()
+
+
+def count_refused() -> None:
+    """A published version can't be served."""
+    _adapters_refused.inc()
+
+
+def count_rewards(conversations: int) -> None:
+    """So many conversations were scored."""
+    _rewards.inc(conversations)

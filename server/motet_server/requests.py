@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -66,15 +66,23 @@ class Order:
         model: the model's name as the client wrote it.
         preset: the preset that the name chose, if any.
         contrast: what to tell the client was applied; a neutral one needs nothing of the engine.
+        adapter: the version of an adapter that answers, ``NAME@VERSION``.
     """
 
     request: Any
     model: str | None
     preset: str | None
     contrast: Contrast | None
+    adapter: str | None = None
+
+    def answered_by(self, adapter: str) -> Order:
+        """The same of a version of an adapter; the answer names it in the place of the name that was asked for."""
+        self.request.model = adapter
+        model = adapter if self.preset is None else f"{adapter}:{self.preset}"
+        return replace(self, model=model, adapter=adapter)
 
 
-def prepare(body: dict[str, Any], route: Route, settings: ServerSettings, served: Collection[str]) -> Order:
+def prepare(body: dict[str, Any], route: Route, settings: ServerSettings, served: Container[str]) -> Order:
     """Reads ``body`` (and takes out what is ours) into a request for vLLM's handler.
 
     Args:
@@ -121,7 +129,7 @@ def prepare(body: dict[str, Any], route: Route, settings: ServerSettings, served
 
 
 def split_model_name(
-    name: Any, settings: ServerSettings, served: Collection[str]
+    name: Any, settings: ServerSettings, served: Container[str]
 ) -> tuple[str | None, str | None]:
     """``MODEL:NAME`` as the model and one of the server's presets; other names are left whole."""
     if not isinstance(name, str):

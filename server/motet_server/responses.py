@@ -18,7 +18,12 @@ _EVENT = "data: "
 
 def applied(order: Order) -> dict[str, Any] | None:
     """The ``motet`` field of an answer to ``order``; None for a plain request."""
-    return None if order.contrast is None else {"contrast": order.contrast.model_dump()}
+    field: dict[str, Any] = {}
+    if order.adapter is not None:
+        field["adapter"] = order.adapter
+    if order.contrast is not None:
+        field["contrast"] = order.contrast.model_dump()
+    return field or None
 
 
 def annotated(response: JSONResponse, order: Order, served_as: str) -> JSONResponse:

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from motet_decoding.contrast import Contrast
+from motet_server.adapters.settings import AdapterSettings
 
 #: The request bodies a server reads unless told otherwise, in bytes.
 DEFAULT_MAX_BODY = 16 * 2**20
@@ -46,3 +47,6 @@ class ServerSettings(BaseModel):
     chatml: Annotated[
         bool, Field(description="The model has no chat template and answers in ChatML, ending at <|im_end|>.")
     ] = False
+    adapters: Annotated[
+        AdapterSettings | None, Field(description="Where adapters come from; none without it.")
+    ] = None

@@ -6,7 +6,8 @@ Seen with vLLM 0.32.0. ``tests/server/test_vllm_private.py`` fails when one of t
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from motet_decoding.errors import LaunchError
@@ -178,9 +179,14 @@ def lacks_chat_template(problem: Exception) -> bool:
 
 
 def served_names(state: Any) -> list[str]:
-    """The names by which clients may call the model and its adapters, the model's first name first."""
-    models = state.openai_serving_models
-    return [*(path.name for path in models.base_model_paths), *models.lora_requests]
+    """The names by which clients may call the model, its first name first."""
+    return [path.name for path in state.openai_serving_models.base_model_paths]
+
+
+def loaded_adapters(state: Any) -> dict[str, Any]:
+    """vLLM's adapters by the names under which requests reach them; what is put in can be asked for."""
+    requests: dict[str, Any] = state.openai_serving_models.lora_requests
+    return requests
 
 
 def answers_as(state: Any, model: str | None) -> str:
@@ -189,24 +195,36 @@ def answers_as(state: Any, model: str | None) -> str:
     return str(models.model_name(models.lora_requests.get(model)))
 
 
-async def model_list(state: Any, presets: Sequence[str]) -> dict[str, Any]:
-    """vLLM's answer to GET /v1/models, and after its own cards one for each of its names with each preset."""
+async def model_list(
+    state: Any, presets: Sequence[str], others: Sequence[tuple[str, str | None, bool]] = ()
+) -> dict[str, Any]:
+    """vLLM's answer to GET /v1/models: the model under each of its names, what else answers, and names with presets.
+
+    Args:
+        state: the app's.
+        presets: their names.
+        others: name, what it stands for, and whether presets go with it; their parent is the model.
+    """
     from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelPermission
 
-    listing = await state.openai_serving_models.show_available_models()
-    length = listing.data[0].max_model_len  # an adapter's card doesn't say
-    listing.data += [
-        ModelCard(
-            id=f"{model.id}:{preset}",
+    listing = await state.openai_serving_models.registry.show_available_models()
+    base = listing.data[0]
+
+    def card(name: str, root: str | None, parent: str) -> ModelCard:
+        return ModelCard(
+            id=name,
             owned_by="motet",
-            root=model.id,
-            parent=model.id,
-            max_model_len=length,
+            root=root,
+            parent=parent,
+            max_model_len=base.max_model_len,
             permission=[ModelPermission()],
         )
-        for model in list(listing.data)
-        for preset in presets
-    ]
+
+    voices = [(model.id, model.id) for model in listing.data]
+    for name, root, _ in others:
+        listing.data.append(card(name, root, base.id))
+    voices += [(name, root or name) for name, root, preset in others if preset]
+    listing.data += [card(f"{name}:{preset}", root, name) for name, root in voices for preset in presets]
     return dict(listing.model_dump())
 
 
@@ -215,3 +233,48 @@ def generated_tokens(raw_request: Request) -> int | None:
     metadata = getattr(raw_request.state, "request_metadata", None)
     usage = getattr(metadata, "final_usage_info", None)
     return None if usage is None else usage.completion_tokens
+
+
+def lora_request(reference: str, number: int, folder: Path) -> Any:
+    """What tells the engine of an adapter; its name is part of the key of every prefix-cache block."""
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest(lora_name=reference, lora_int_id=number, lora_path=str(folder))
+
+
+def engine_is_dead(error: Exception) -> bool:
+    """Whether ``error`` says that the engine has ended, whatever it was asked."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    return isinstance(error, EngineDeadError)
+
+
+def engine_complaint(error: Exception) -> str:
+    """What the engine says of an adapter that it doesn't take."""
+    text = " ".join(str(error).split()).removeprefix("Call to add_lora method failed: ")
+    return f"the engine doesn't take it: {text:.500}"
+
+
+def lora_defaults(names: Iterable[str]) -> dict[str, Any]:
+    """vLLM's own values of some options of its command."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+    return {name: getattr(AsyncEngineArgs, name, None) for name in names}
+
+
+def bring_templates(state: Any, template: Callable[[], str | None]) -> None:
+    """Lets a request's own chat template come where vLLM would take the server's; what clients send is vLLM's matter.
+
+    Args:
+        state: of an app whose state vLLM has made.
+        template: called in the context of each request; None for the server's.
+    """
+    renderer = state.online_renderer
+    preprocess = renderer.preprocess_chat
+
+    async def preprocess_chat(
+        request: Any, messages: Any, default_template: str | None, *arguments: Any, **options: Any
+    ) -> Any:
+        return await preprocess(request, messages, template() or default_template, *arguments, **options)
+
+    renderer.preprocess_chat = preprocess_chat

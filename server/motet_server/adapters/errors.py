@@ -1,0 +1,79 @@
+"""Why a request for an adapter can't be answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from motet_decoding.errors import RequestError
+
+#: Versions that an error names; there may be any number.
+_NAMED = 5
+
+
+class AdapterRequestError(RequestError):
+    """A request that an adapter stands in the way of.
+
+    Attributes:
+        status: the HTTP status it is answered with.
+        kind: OpenAI's type of the error.
+    """
+
+    status = 400
+    kind = "BadRequestError"
+
+
+class UnknownAdapterError(AdapterRequestError):
+    """There is no adapter of this name."""
+
+    status, kind = 404, "NotFoundError"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            "model", f"{name:.100}: no such model or adapter; GET /v1/models lists what is served"
+        )
+
+
+class NoVersionError(AdapterRequestError):
+    """There is an adapter of this name, but not this version."""
+
+    status, kind = 404, "NotFoundError"
+
+    def __init__(self, name: str, version: str | None, versions: Sequence[str]) -> None:
+        shown = ", ".join(versions[-_NAMED:]) + (
+            f" and {len(versions) - _NAMED} older" if len(versions) > _NAMED else ""
+        )
+        if version is None:
+            problem = f"{name:.100} has no current version; promote one of {shown}"
+        else:
+            problem = f"{name:.100} has no version {version:.100}, or several that begin so; it has {shown}"
+        super().__init__("model", problem)
+
+
+class RefusedError(AdapterRequestError):
+    """The version can't be served.
+
+    Attributes:
+        reason: why.
+    """
+
+    def __init__(self, reference: str, reason: str) -> None:
+        super().__init__("model", f"{reference} can't be served: {reason}")
+        self.reason = reason
+
+
+class NoRoomError(AdapterRequestError):
+    """Every version that the engine holds is in use.
+
+    Attributes:
+        retry_after: seconds after which it may be tried again.
+    """
+
+    status, kind = 503, "ServiceUnavailableError"
+    retry_after = 5
+
+    def __init__(self, reference: str, most: int, waited: float) -> None:
+        super().__init__(
+            "model",
+            f"{reference}: the {most} adapters that this server keeps loaded have all been in use for "
+            f"{waited:.0f} s; try again, or start it with more --max-adapters",
+        )

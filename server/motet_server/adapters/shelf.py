@@ -1,0 +1,450 @@
+"""Which versions of which adapters the engine holds, which of them a name means now, and who is still reading.
+
+The core of hot loading, without HTTP, files or vLLM: it tells an ``Engine`` what to take and what to drop. A version is
+loaded before its name moves to it; the one it replaces stays until its last reader has left, and is then unloaded.
+Everything here runs on one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+from motet_server.adapters.errors import NoRoomError, NoVersionError, RefusedError, UnknownAdapterError
+
+
+class State(Enum):
+    """Where a version stands."""
+
+    AVAILABLE = "available"
+    WAITING = "waiting"
+    LOADING = "loading"
+    LOADED = "loaded"
+    UNLOADING = "unloading"
+    REFUSED = "refused"
+
+
+#: In these the engine holds a version's weights, or is about to.
+_HELD = frozenset({State.LOADING, State.LOADED, State.UNLOADING})
+
+
+@dataclass(eq=False, slots=True)
+class Entry:
+    """One version of an adapter, as the shelf knows it.
+
+    Attributes:
+        name: the adapter's.
+        version: its content hash.
+        kind: what it was trained as; ``reward`` answers nothing but rewards.
+        source: what the engine needs to load it; the shelf doesn't look at it.
+        state: where it stands.
+        reason: why it is refused.
+        users: requests that read it now, and moves that wait for it.
+        asked_at: when somebody last asked for this very version, for which it may outstay its name.
+        used: when it was last used, by the shelf's clock.
+        loaded_at: when the engine took it, in seconds since 1970.
+        load_seconds: how long the engine took over it.
+        dropped: it isn't in the store any more.
+        spare: a name waits to move to it, for which the engine may hold one more.
+        task: loads it.
+        lock: held while it is loaded or unloaded.
+    """
+
+    name: str
+    version: str
+    kind: str
+    source: Any
+    state: State = State.AVAILABLE
+    reason: str | None = None
+    users: int = 0
+    asked_at: float | None = None
+    used: float = 0.0
+    loaded_at: float | None = None
+    load_seconds: float | None = None
+    dropped: bool = False
+    spare: bool = False
+    task: asyncio.Task[None] | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def reference(self) -> str:
+        """``NAME@VERSION``."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def number(self) -> int:
+        """The engine's number for it."""
+        return number_of(self.reference)
+
+
+class Engine(Protocol):
+    """What the shelf needs of an engine."""
+
+    async def load(self, entry: Entry) -> None:
+        """Takes a version; a ``RefusedError`` says that it can't."""
+        ...
+
+    async def unload(self, entry: Entry) -> None:
+        """Drops a version, for which no request is left."""
+        ...
+
+
+def number_of(reference: str) -> int:
+    """The engine's number for ``NAME@VERSION``: 31 bits of its hash, the same in every process, never 0."""
+    return (int.from_bytes(hashlib.sha256(reference.encode()).digest()[:4]) & 0x7FFF_FFFF) or 1
+
+
+class Shelf:
+    """The versions known to one server process.
+
+    Args:
+        engine: takes and drops them.
+        most: how many the engine may hold; one more while a name moves.
+        patience: how many seconds a request waits for room.
+        idle: after how many seconds without use a version that was asked for by its own name is unloaded.
+        pins: names, or ``NAME@VERSION``, that are never unloaded to make room.
+        loaded: called with each entry that the engine has taken.
+        moved: called with each name that has moved from one version to another.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        most: int,
+        patience: float = 60.0,
+        idle: float = 600.0,
+        pins: Collection[str] = (),
+        loaded: Callable[[Entry], None] = lambda entry: None,
+        moved: Callable[[str], None] = lambda name: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.most = most
+        self.current: dict[str, str] = {}
+        self._engine = engine
+        self._patience = patience
+        self._idle = idle
+        self._pins = frozenset(pins)
+        self._loaded = loaded
+        self._moved = moved
+        self._clock = clock
+        self._names: dict[str, dict[str, Entry]] = {}
+        self._numbers: dict[int, str] = {}
+        self._queue: list[Entry] = []
+        self._change = asyncio.Event()
+        self._work: set[asyncio.Task[None]] = set()
+        #: What went wrong while unloading, by reference, until it goes right.
+        self.stuck: dict[str, str] = {}
+
+    # What is known
+
+    def entries(self) -> list[Entry]:
+        """Every version, in the order in which they came."""
+        return [entry for versions in self._names.values() for entry in versions.values()]
+
+    def names(self) -> list[str]:
+        """The names that answer requests, or say why not."""
+        return list(self._names)
+
+    def current_entry(self, name: str) -> Entry | None:
+        """The version that a name means now."""
+        reference = self.current.get(name)
+        return None if reference is None else self._names[name].get(reference)
+
+    def entry(self, reference: str) -> Entry | None:
+        """The version called ``NAME@VERSION`` in full."""
+        return self._names.get(reference.partition("@")[0], {}).get(reference)
+
+    def pinned(self, entry: Entry) -> bool:
+        """Whether it stays, whoever needs room."""
+        named = entry.name in self._pins and self.current.get(entry.name) == entry.reference
+        return named or entry.reference in self._pins
+
+    def knows(self, asked: str) -> bool:
+        """Whether ``NAME`` or ``NAME@VERSION`` is an adapter's, served or refused."""
+        return asked.partition("@")[0] in self._names
+
+    def find(self, asked: str) -> Entry:
+        """The version that ``NAME`` or ``NAME@VERSION`` means now; a version may be cut to its first 6 characters.
+
+        Raises:
+            UnknownAdapterError: there is no adapter of this name.
+            NoVersionError: there is, but not this version.
+            RefusedError: there is, but it can't be served; says why.
+        """
+        name, at, version = asked.partition("@")
+        versions = [entry for entry in self._names.get(name, {}).values() if not entry.dropped]
+        if not versions:
+            raise UnknownAdapterError(name)
+        if not at:
+            meant = self.current_entry(name)
+            if meant is None:
+                for entry in versions:
+                    if entry.reason:
+                        raise RefusedError(entry.reference, entry.reason)
+                raise NoVersionError(name, None, [entry.version for entry in versions])
+            entry = meant
+        else:
+            found = [
+                entry
+                for entry in versions
+                if entry.version == version or (len(version) >= 6 and entry.version.startswith(version))
+            ]
+            if len(found) != 1:
+                raise NoVersionError(name, version, [entry.version for entry in versions])
+            entry = found[0]
+        if entry.state is State.REFUSED:
+            raise RefusedError(entry.reference, str(entry.reason))
+        return entry
+
+    # What the store says
+
+    def stock(self, name: str, version: str, kind: str, source: Any, refused: str | None = None) -> Entry:
+        """Notes a published version, with the reason why it can't be served if it can't.
+
+        A version whose number in the engine belongs to another one is refused: its requests would get the other's
+        weights.
+        """
+        versions = self._names.setdefault(name, {})
+        entry = versions.get(f"{name}@{version}")
+        if entry is None:
+            entry = Entry(name, version, kind, source, used=self._clock())
+            versions[entry.reference] = entry
+        other = self._numbers.setdefault(entry.number, entry.reference)
+        if other != entry.reference:
+            refused = (
+                f"its number in the engine, {entry.number}, is that of {other}; publish it under another name"
+            )
+        entry.dropped = False
+        if entry.state in (State.AVAILABLE, State.REFUSED):
+            entry.source = source
+            entry.state, entry.reason = (State.REFUSED, refused) if refused else (State.AVAILABLE, None)
+        return entry
+
+    def drop(self, entry: Entry) -> None:
+        """Notes that a version has left the store: no new request gets it, and it goes with its last reader."""
+        entry.dropped = True
+        if self.current.get(entry.name) == entry.reference:
+            del self.current[entry.name]
+        self._settle(entry)
+
+    def unname(self, name: str) -> None:
+        """Notes that a name means none of its versions any more."""
+        before = self.current_entry(name)
+        if before is not None:
+            del self.current[name]
+            self._settle(before)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the engine may take one more without dropping another."""
+        return self._held() < self.most
+
+    def introduce(self, entry: Entry) -> None:
+        """Lets a name that meant nothing mean a version at once, to be loaded when it is asked for."""
+        self.current.setdefault(entry.name, entry.reference)
+
+    async def move(self, entry: Entry) -> None:
+        """Lets a name mean one of its versions, once the engine holds it; the old one goes with its last reader.
+
+        Raises:
+            RefusedError: the engine doesn't take it, and the name stays where it is.
+            NoRoomError: the versions in use left no room for it in time, and the name stays where it is.
+        """
+        if entry.state is State.REFUSED:
+            raise RefusedError(entry.reference, str(entry.reason))
+        entry.users += 1
+        entry.spare = True
+        self._tell()
+        try:
+            await self._ensure(entry)
+            before = self.current_entry(entry.name)
+            self.current[entry.name] = entry.reference
+        finally:
+            entry.spare = False
+            self._leave(entry)
+        if before is not None and before is not entry:
+            self._moved(entry.name)
+            self._settle(before)
+
+    # What requests do
+
+    async def acquire(self, asked: str) -> Entry:
+        """The version that ``asked`` means now, loaded and kept until it is released.
+
+        Raises:
+            UnknownAdapterError, NoVersionError, RefusedError: as ``find`` does.
+            NoRoomError: every version that the engine holds was in use for too long.
+        """
+        entry = self.find(asked)
+        entry.users += 1
+        if "@" in asked:
+            entry.asked_at = self._clock()
+        try:
+            await self._ensure(entry)
+        except BaseException:
+            self._leave(entry)
+            raise
+        entry.used = self._clock()
+        return entry
+
+    def release(self, entry: Entry) -> None:
+        """Ends one ``acquire``."""
+        entry.used = self._clock()
+        self._leave(entry)
+
+    # What time does
+
+    async def tidy(self) -> None:
+        """Unloads what was asked for by its version and hasn't been for long, and what couldn't be unloaded before."""
+        now = self._clock()
+        for entry in self.entries():
+            if entry.asked_at is not None and now - entry.asked_at >= self._idle:
+                entry.asked_at = None
+            self._settle(entry)
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Waits until what is being unloaded is."""
+        while self._work:
+            await asyncio.gather(*self._work)
+
+    # Inside
+
+    def _held(self) -> int:
+        return sum(entry.state in _HELD for entry in self.entries())
+
+    def _leave(self, entry: Entry) -> None:
+        entry.users -= 1
+        if not entry.users and entry.state is State.WAITING and entry.task is not None:
+            entry.task.cancel()  # it waits for room for nobody
+        self._settle(entry)
+        self._tell()
+
+    def _tell(self) -> None:
+        change, self._change = self._change, asyncio.Event()
+        change.set()
+
+    def _settle(self, entry: Entry) -> None:
+        """Unloads and forgets a version that has no reason to stay."""
+        if entry.users or self.current.get(entry.name) == entry.reference:
+            return
+        if entry.dropped and entry.state in (State.AVAILABLE, State.REFUSED):
+            self._forget(entry)
+        elif entry.state is State.LOADED and (
+            entry.dropped or (entry.asked_at is None and not self.pinned(entry))
+        ):
+            self._start(self._unload(entry))
+
+    def _forget(self, entry: Entry) -> None:
+        # Its number stays taken: the engine may still have something under it.
+        versions = self._names.get(entry.name, {})
+        if versions.get(entry.reference) is entry:
+            del versions[entry.reference]
+            self.stuck.pop(entry.reference, None)
+        if not versions:
+            self._names.pop(entry.name, None)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    async def _ensure(self, entry: Entry) -> None:
+        while entry.state is not State.LOADED:
+            task = entry.task
+            if task is None or task.done():
+                task = entry.task = asyncio.create_task(self._load(entry))
+                task.add_done_callback(_retrieved)
+            try:
+                await asyncio.shield(task)  # one request's leaving must not end what others wait for
+            except asyncio.CancelledError:
+                this = asyncio.current_task()
+                if not task.cancelled() or (this is not None and this.cancelling()):
+                    raise
+                # It was cancelled for want of readers just before this one came.
+
+    async def _load(self, entry: Entry) -> None:
+        async with entry.lock:  # what is being unloaded is first unloaded
+            start = time.perf_counter()
+            try:
+                entry.state = State.WAITING
+                await self._room(entry)
+                entry.state = State.LOADING
+                await self._engine.load(entry)
+                entry.state = State.LOADED
+            except RefusedError as error:
+                entry.state, entry.reason = State.REFUSED, error.reason
+                raise
+            finally:
+                if entry.state not in (State.LOADED, State.REFUSED):
+                    entry.state = State.AVAILABLE
+                self._tell()
+            entry.load_seconds, entry.loaded_at = time.perf_counter() - start, time.time()
+        self._loaded(entry)
+
+    async def _room(self, entry: Entry) -> None:
+        """Waits until the engine may take one more, unloading idle ones; who came first goes first."""
+        self._queue.append(entry)
+        try:
+            async with asyncio.timeout(self._patience):
+                while True:
+                    first = next((other for other in self._queue if not other.spare), entry)
+                    if entry.spare or entry is first:
+                        if self._held() < self.most + entry.spare:
+                            return
+                        victim = self._idle_one()
+                        if victim is not None:
+                            await self._unload(victim)
+                            continue
+                    await self._change.wait()
+        except TimeoutError:
+            raise NoRoomError(entry.reference, self.most, self._patience) from None
+        finally:
+            self._queue.remove(entry)
+
+    def _idle_one(self) -> Entry | None:
+        """The version to unload for another: nobody reads it; old ones first, then the one unused for longest."""
+        idle = [
+            entry
+            for entry in self.entries()
+            if entry.state is State.LOADED
+            and not entry.users
+            and not self.pinned(entry)
+            and entry.reference not in self.stuck
+        ]
+        return min(
+            idle,
+            key=lambda entry: (self.current.get(entry.name) == entry.reference, entry.used),
+            default=None,
+        )
+
+    async def _unload(self, entry: Entry) -> None:
+        async with entry.lock:
+            if entry.state is not State.LOADED or entry.users:
+                return  # somebody has come meanwhile, or somebody else has unloaded it
+            entry.state = State.UNLOADING
+            try:
+                await self._engine.unload(entry)
+            except Exception as error:  # noqa: BLE001 (told by the listing, and tried again at the next tidying)
+                entry.state = State.LOADED
+                self.stuck[entry.reference] = f"{type(error).__name__}: {error}"
+            else:
+                entry.state, entry.loaded_at, entry.asked_at = State.AVAILABLE, None, None
+                self.stuck.pop(entry.reference, None)
+            finally:
+                self._tell()
+        if entry.state is State.AVAILABLE:
+            self._settle(entry)
+
+
+def _retrieved(task: asyncio.Task[None]) -> None:
+    """A load's failure is told to those who wait for it; with nobody left it is nobody's."""
+    if not task.cancelled():
+        task.exception()
