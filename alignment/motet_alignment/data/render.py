@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from motet_alignment.data.items import Comparison, Message
-from motet_alignment.data.template import assistant_spans, chat_text
+from motet_alignment.data.template import TurnRewritten, assistant_spans, chat_text, token_ids
 from motet_alignment.errors import DataError
 
 Learn = Literal["every", "last"]
@@ -53,7 +53,7 @@ def render(
     lengths = _Lengths(tokenizer, messages, generation_prompt, source)
     kept = _kept(messages, _first_fitting(starts, lambda start: lengths(start) <= context))
     if generation_prompt:
-        ids = _encode(tokenizer, chat_text(tokenizer, kept, source, generation_prompt=True))[0]
+        ids = token_ids(tokenizer, chat_text(tokenizer, kept, source, generation_prompt=True))
         full = Rendered(ids, [0] * len(ids), dropped=len(messages) - len(kept))
     else:
         full = _marked(tokenizer, kept, learn, source, dropped=len(messages) - len(kept))
@@ -70,14 +70,12 @@ def render_turns(
     """
     try:
         return [render(tokenizer, messages, context=context, source=source)]
-    except DataError:
+    except TurnRewritten:
         turns = [
             place + 1
             for place, message in enumerate(messages)
             if message.role == "assistant" and message.weight
         ]
-        if len(turns) < 2:
-            raise
         return [
             render(tokenizer, messages[:end], context=context, learn="last", source=source) for end in turns
         ]
@@ -123,7 +121,7 @@ class _Lengths:
             self._source,
             generation_prompt=self._generation_prompt,
         )
-        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return len(token_ids(self._tokenizer, text))
 
 
 def _starts(messages: Sequence[Message]) -> list[int]:
@@ -134,6 +132,8 @@ def _starts(messages: Sequence[Message]) -> list[int]:
 
 def _first_fitting(starts: Sequence[int], fits: Callable[[int], bool]) -> int:
     """The earliest start that fits, found by halving; the last one where none does."""
+    if fits(starts[0]):
+        return starts[0]
     low, high = 0, len(starts) - 1
     while low < high:
         middle = (low + high) // 2
@@ -154,7 +154,7 @@ def _dropped(messages: Sequence[Message], start: int) -> int:
 
 
 def _encode(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     return list(encoded["input_ids"]), list(encoded["offset_mapping"])
 
 
@@ -165,7 +165,7 @@ def _marked(
     ids, offsets = _encode(tokenizer, text)
     assistant = [0] * len(ids)
     for begin, end in spans:
-        prompt = tokenizer(text[:begin], add_special_tokens=False)["input_ids"]
+        prompt = token_ids(tokenizer, text[:begin])
         first = len(prompt)
         if prompt != ids[:first]:
             reason = (

@@ -13,6 +13,10 @@ _GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
 Span = tuple[int, int]
 
 
+class TurnRewritten(DataError):
+    """The template writes an earlier turn otherwise than the last one, so that no one text holds both as learnt."""
+
+
 def template_of(tokenizer: Any) -> str:
     """The tokenizer's chat template; raises `DataError` where it has none, or can't say where its tokens begin."""
     if not tokenizer.is_fast:
@@ -24,6 +28,11 @@ def template_of(tokenizer: Any) -> str:
     except ValueError:
         raise DataError(f"{tokenizer.name_or_path} has no chat template") from None
     return str(template)
+
+
+def token_ids(tokenizer: Any, text: str) -> list[int]:
+    """The text's tokens and no others; without a warning about their number, which is the caller's to bound."""
+    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def chat_text(
@@ -39,9 +48,9 @@ def assistant_spans(
     """The conversation's text and, for each assistant turn with weight, the characters [begin, end) to learn.
 
     A span holds the turn's text and the token that ends the turn, not what the template writes for the assistant
-    before or after it. `last_only` asks for the last assistant turn alone. Raises `DataError` where the template
-    writes an earlier turn otherwise when more turns follow: there is no one text in which such a turn could be learnt
-    (`render_turns` makes one text for each).
+    before or after it. `last_only` asks for the last assistant turn alone. Raises `DataError` where the
+    template fails or doesn't show where a turn begins, and `TurnRewritten` where it writes an earlier turn otherwise
+    when more turns follow (`render_turns` makes one text for each).
     """
     text, marked = _render(tokenizer, messages, source)
     turns = [place for place, message in enumerate(messages) if message.role == "assistant"]
@@ -102,7 +111,7 @@ def _by_prefix(tokenizer: Any, messages: Sequence[Message], place: int, text: st
             )
         )
     if not text.startswith(done):
-        raise DataError(
+        raise TurnRewritten(
             _at(
                 source,
                 f"the chat template writes messages[{place}] differently once more turns follow, so that it can't be "

@@ -94,8 +94,8 @@ def check(
     different = manifest.base.differences(base, template=manifest.chat_template is None)
     if different:
         raise Refused(
-            f"{adapter.reference} was trained on another base ({manifest.base.name}) than {base.name}: their "
-            f"{' and '.join(different)} differ"
+            f"{adapter.reference} was trained on another base ({manifest.base.name}) than {base.name}: different "
+            f"{' and '.join(different)}"
         )
     if max_rank is not None and manifest.rank > max_rank:
         raise Refused(

@@ -30,7 +30,7 @@ def disk_errors(doing: str) -> Iterator[None]:
         place = f" ({error.filename})" if error.filename else ""
         if error.errno in _FULL:
             raise StoreError(
-                f"the disk is full or a quota is reached while {doing}{place}; nothing was changed"
+                f"the disk is full or a quota is reached while {doing}{place}; nothing half-written stays"
             ) from error
         if error.errno in _FORBIDDEN:
             raise StoreError(f"no right to write while {doing}{place}: {error.strerror}") from error

@@ -122,9 +122,18 @@ class AdapterStore:
             with self._locked(name):
                 home = self.root / name
                 home.mkdir(exist_ok=True)
-                adapter = self._place(staging, home / manifest.version, manifest)
-                if promote:
-                    write_alias(home, read_alias(home).promoted(adapter.version, "publish"))
+                new = not (home / manifest.version).exists()
+                try:
+                    adapter = self._place(staging, home / manifest.version, manifest)
+                    if promote:
+                        write_alias(home, read_alias(home).promoted(adapter.version, "publish"))
+                except BaseException:
+                    # Published but not current is not what was asked for: all of it or nothing.
+                    if new and (home / manifest.version).exists():
+                        os.rename(home / manifest.version, staging.with_name("undone"))
+                    if not any(home.iterdir()):
+                        home.rmdir()
+                    raise
         return adapter
 
     def names(self) -> list[str]:

@@ -75,6 +75,8 @@ class GroupedLora(PunicaWrapperCPU):
             options: vLLM's buffers for kernels that need them.
         """
         _check_options(options)
+        if not self.token_groups:
+            return
         y, x = y.view(-1, y.shape[-1]), x.view(-1, x.shape[-1])
         for slot, rows in self.token_groups:
             offset = 0
