@@ -91,7 +91,7 @@ def _lines(path: Path, file: IO[bytes], limits: Limits) -> Iterator[Line]:
 
 def _row(number: int, raw: bytes) -> Line:
     try:
-        content = raw.decode()
+        content = raw.decode().rstrip()
     except UnicodeDecodeError as error:
         return Line(number, None, f"no valid UTF-8: {error.reason} at byte {error.start + 1}")
     decoder = _Decoder()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
@@ -85,7 +85,7 @@ def _read_file(
     head = list(islice(lines, LOOKED_AT))
     if not head:
         raise DataError(f"{path} is empty")
-    shape = asked or _shape_of(path, head, kind)
+    shape, first = (asked, 0) if asked else _shape_of(path, head, kind)
     items: list[Item] = []
     problems: list[Problem] = []
     unused: Counter[str] = Counter()
@@ -95,7 +95,12 @@ def _read_file(
         try:
             if row is None:
                 raise Malformed(reason)
-            _check_columns(row.keys(), shape, asked, kind)
+            fits = (shape,) if asked else fitting(row.keys(), kind)
+            if fits and fits != (shape,):
+                raise _mixed(path, {shape.name: [first], fits[0].name: [number]})
+            if not any(keys <= row.keys() for keys in shape.keys):
+                missing = min((sorted(keys - row.keys()) for keys in shape.keys), key=len)
+                raise Malformed(f"key {', '.join(map(repr, missing))} is missing or null ({shape.name})")
             reading = Reading(source=f"{path}:{number}", phrase=phrase)
             items.extend(list(shape.read(row, reading)))
         except Malformed as error:
@@ -110,8 +115,8 @@ def _read_file(
     return file, items, problems, shape.kind
 
 
-def _shape_of(path: Path, head: list[Line], kind: Kind | None) -> Shape:
-    """The one shape that the first rows have."""
+def _shape_of(path: Path, head: list[Line], kind: Kind | None) -> tuple[Shape, int]:
+    """The one shape that the first rows have, and the first line that has it."""
     seen: dict[tuple[Shape, ...], list[int]] = {}
     for number, row, _ in head:
         if row is not None and (shapes := fitting(row.keys(), kind)):
@@ -121,10 +126,10 @@ def _shape_of(path: Path, head: list[Line], kind: Kind | None) -> Shape:
             names = " or ".join(shape.name for shape in shapes)
             raise DataError(f"{path}:{numbers[0]}: ambiguous, may be {names}; say which with --shape")
     if len(seen) == 1:
-        return next(iter(seen))[0]
+        ((shape, *_), (first, *_)) = seen.popitem()
+        return shape, first
     if seen:
-        places = "; ".join(f"{shapes[0].name} on {_some(numbers)}" for shapes, numbers in seen.items())
-        raise DataError(f"{path}: mixes shapes: {places}. Put each into a file of its own")
+        raise _mixed(path, {shapes[0].name: numbers for shapes, numbers in seen.items()})
     raise DataError(_unknown(path, head, kind))
 
 
@@ -146,16 +151,9 @@ def _unknown(path: Path, head: list[Line], kind: Kind | None) -> str:
     return f"{path}:{number}: unknown shape, columns {has}. Shapes and their columns: {wanted(choices)}"
 
 
-def _check_columns(present: object, shape: Shape, asked: Shape | None, kind: Kind | None) -> None:
-    names = frozenset(present)  # type: ignore[call-overload]
-    if not any(keys <= names for keys in shape.keys):
-        others = fitting(names)
-        if others and asked is None:
-            raise Malformed(f"is {others[0].name}, in a file of {shape.name}")
-        missing = min((keys - names for keys in shape.keys), key=len)
-        raise Malformed(f"key {', '.join(map(repr, sorted(missing)))} is missing or null ({shape.name})")
-    if asked is None and shape not in fitting(names, kind):
-        raise Malformed(f"is {fitting(names, kind)[0].name}, in a file of {shape.name}")
+def _mixed(path: Path, places: Mapping[str, list[int]]) -> DataError:
+    told = "; ".join(f"{name} on {_some(numbers)}" for name, numbers in places.items())
+    return DataError(f"{path}: mixes shapes: {told}. Put each into a file of its own")
 
 
 def _some(numbers: list[int]) -> str:
