@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from motet_alignment.errors import NotFound, Refused, StoreError
-from motet_alignment.store.alias import Alias, Move, read_alias, write_alias
+from motet_alignment.store.alias import ALIAS, Alias, Move, read_alias, write_alias
 from motet_alignment.store.check import read_version, verify_version
 from motet_alignment.store.engine_files import ENGINE, SCORE
 from motet_alignment.store.files import disk_errors, locked, sync_folder
@@ -122,17 +122,13 @@ class AdapterStore:
             with self._locked(name):
                 home = self.root / name
                 home.mkdir(exist_ok=True)
-                new = not (home / manifest.version).exists()
+                new, alias = not (home / manifest.version).exists(), read_alias(home)
                 try:
                     adapter = self._place(staging, home / manifest.version, manifest)
                     if promote:
-                        write_alias(home, read_alias(home).promoted(adapter.version, "publish"))
+                        write_alias(home, alias.promoted(adapter.version, "publish"))
                 except BaseException:
-                    # Published but not current is not what was asked for: all of it or nothing.
-                    if new and (home / manifest.version).exists():
-                        os.rename(home / manifest.version, staging.with_name("undone"))
-                    if not any(home.iterdir()):
-                        home.rmdir()
+                    self._undo(home, alias, home / manifest.version if new else None, staging)
                     raise
         return adapter
 
@@ -288,6 +284,18 @@ class AdapterStore:
         if there.manifest.digest() != manifest.digest():
             raise StoreError(f"{manifest.reference} is taken by other content of the same short hash")
         return there
+
+    def _undo(self, home: Path, alias: Alias, new: Path | None, staging: Path) -> None:
+        """Published but not current is not what was asked for: all of it or nothing."""
+        # The alias first: should the disk fail at that too, it stands for a version that is still there.
+        if alias == Alias():
+            (home / ALIAS).unlink(missing_ok=True)
+        elif read_alias(home) != alias:
+            write_alias(home, alias)
+        if new is not None and new.exists():
+            os.rename(new, staging.with_name("undone"))
+        if not any(home.iterdir()):
+            home.rmdir()
 
     def _take_away(self, name: str, versions: list[str], staging: Path) -> None:
         home = self.root / name

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.alignment.store.folders import make_adapter, make_base
 
 from motet_alignment.store import Adapter, AdapterStore, BaseFingerprint, fingerprint
-from tests.alignment.store.folders import make_adapter, make_base
 
 
 @pytest.fixture(scope="session")

@@ -88,7 +88,9 @@ def make_adapter(
     """An adapter's folder as PEFT writes it, with what trainers leave beside it."""
     folder.mkdir(parents=True)
     (folder / "adapter_config.json").write_text(json.dumps(lora_config(rank, **options)))
-    save_file(tensors or lora_tensors(seed, rank=rank), folder / "adapter_model.safetensors", {"format": "pt"})
+    save_file(
+        tensors or lora_tensors(seed, rank=rank), folder / "adapter_model.safetensors", {"format": "pt"}
+    )
     (folder / "README.md").write_text("a card")
     return folder
 

@@ -10,10 +10,6 @@ import struct
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-
-from motet_alignment.errors import NotFound, Refused, StoreError
-from motet_alignment.store import check, fingerprint
-from motet_alignment.store.weights import write_tensors
 from tests.alignment.store.folders import (
     HIDDEN,
     RANK,
@@ -23,6 +19,10 @@ from tests.alignment.store.folders import (
     make_reward,
     rests,
 )
+
+from motet_alignment.errors import NotFound, Refused, StoreError
+from motet_alignment.store import check, fingerprint
+from motet_alignment.store.weights import write_tensors
 
 Q_PROJ = "base_model.model.model.layers.0.self_attn.q_proj"
 
@@ -273,7 +273,10 @@ def test_adapter_of_another_tokenizer_is_refused(refused, publish, base_folder, 
     folder = make_adapter(tmp_path / "adapter")
     shutil.copy(base_folder / "tokenizer.json", folder)
     rules = json.loads((folder / "tokenizer.json").read_text())
-    for token, number, words in (("<pad>", 64, "'<pad>' 64, the base has none"), ("t1", 2, "the base gives it 1")):
+    for token, number, words in (
+        ("<pad>", 64, "'<pad>' 64, the base has none"),
+        ("t1", 2, "the base gives it 1"),
+    ):
         told = {**rules, "added_tokens": [{"id": number, "content": token}]}
         (folder / "tokenizer.json").write_text(json.dumps(told))
         refused(folder, words)
@@ -295,7 +298,9 @@ def test_adapter_of_another_tokenizer_is_refused(refused, publish, base_folder, 
 )
 def test_templates_that_would_fail_are_refused(refused, tmp_path, template, words):
     folder = make_adapter(tmp_path / "adapter")
-    (folder / "chat_template.jinja").write_bytes(template if isinstance(template, bytes) else template.encode())
+    (folder / "chat_template.jinja").write_bytes(
+        template if isinstance(template, bytes) else template.encode()
+    )
     refused(folder, words)
 
 

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.alignment.store.folders import TEMPLATE, assert_whole, make_adapter, make_reward, rests
 
 import motet_alignment.store as room
 from motet_alignment.errors import NotFound, Refused, StoreError
 from motet_alignment.store import AdapterStore, default_store
-from tests.alignment.store.folders import TEMPLATE, assert_whole, make_adapter, make_reward, rests
 
 
 def test_published_version_is_described_whole_and_read_only(publish, store, base, tmp_path):
@@ -45,7 +45,10 @@ def test_equal_content_is_one_version_whatever_is_told_of_it(publish, store, tmp
     first = publish(1, settings={"a": 1})
     # PEFT writes its sets in any order, and the base as the trainer's machine called it.
     same = make_adapter(
-        tmp_path / "same", seed=1, target_modules=["down_proj", "q_proj"], base_model_name_or_path="/elsewhere"
+        tmp_path / "same",
+        seed=1,
+        target_modules=["down_proj", "q_proj"],
+        base_model_name_or_path="/elsewhere",
     )
     again = publish(same, settings={"a": 2})
     assert again == first
@@ -66,7 +69,14 @@ def test_reference_by_name_version_and_beginning(publish, store):
         store.get(f"tutor@{unknown}")
     with pytest.raises(NotFound, match="nobody"):
         store.get("nobody")
-    for reference in ("tutor@abc", f"tutor@{first.version}0", "tutor@", "tutor@ABCDEF", "tutor@../../x", "a@b@c"):
+    for reference in (
+        "tutor@abc",
+        f"tutor@{first.version}0",
+        "tutor@",
+        "tutor@ABCDEF",
+        "tutor@../../x",
+        "a@b@c",
+    ):
         with pytest.raises(StoreError, match="hexadecimal"):
             store.get(reference)
 
