@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+import pytest
 import vllm
 
 from motet_decoding.engine import vllm_private
@@ -24,7 +25,8 @@ def test_every_architecture_gets_a_paired_one_and_registering_again_changes_noth
     assert {"PairedLlamaForCausalLM", "PairedQwen3ForCausalLM", "PairedGPT2LMHeadModel"} <= known
     register()
     assert set(ModelRegistry.get_supported_archs()) == known
-    assert not any(name.startswith("PairedPaired") for name in known)
+    assert "ScoredLlamaForCausalLM" in known
+    assert not any(name.startswith(("PairedPaired", "PairedScored", "ScoredPaired")) for name in known)
 
 
 def test_configuration_checks_follow_the_expert():
@@ -103,3 +105,25 @@ def test_the_v2_runner_asks_the_model_for_its_state():
 
     model = own_class("PairedLlamaForCausalLM")
     assert resolve_model_state_cls(None, model.__new__(model)) is AskingModelState
+
+
+def test_what_adapters_may_ask_of_vllm():
+    from vllm.lora.layers.logits_processor import LogitsProcessorWithLoRA
+
+    assert vllm_private.adapter_ranks()[:3] == (1, 8, 16)
+    assert vllm_private.takes_lora("LlamaForCausalLM")
+    assert not vllm_private.takes_lora("GPT2LMHeadModel")
+    assert not vllm_private.prepares_its_own_inputs("LlamaForCausalLM")
+    assert vllm_private.prepares_its_own_inputs("DiffusionGemmaForBlockDiffusion")
+    assert str(vllm_private.LARGEST_LORA_VOCABULARY) in inspect.getsource(
+        LogitsProcessorWithLoRA.create_lora_weights
+    )
+
+
+def test_a_scored_class_is_vllms_class_with_rewards():
+    from vllm.model_executor.models.llama import LlamaForCausalLM
+
+    scored = own_class("ScoredLlamaForCausalLM")
+    assert scored.__mro__[1:3] == (ScoringModel, LlamaForCausalLM)
+    with pytest.raises(AttributeError):
+        own_class("LlamaForCausalLM")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from motet_decoding.engine import PAIRED, SCORED, vllm_private
 from motet_decoding.engine.arguments import ensure_engine_key
-from motet_decoding.engine.kinds import read_model
+from motet_decoding.engine.kinds import read_model, unfit
 from motet_decoding.engine.rewards import PARTS
 from motet_decoding.errors import LaunchError
 
@@ -86,10 +86,13 @@ def no_adapters(config: ModelConfig) -> str | None:
 
 def no_rewards(config: ModelConfig, options: Mapping[str, Any]) -> str | None:
     """Why reward adapters can't be scored on this model under these options; None where they can."""
+    name = config.architecture.removeprefix(PAIRED)
     if config.using_transformers_backend():
         return f"vLLM has no class of its own for {config.architectures[0]}"
-    if config.is_encoder_decoder or config.is_multimodal_model:
-        return "it reads more than one sequence of text"
+    if (kind := unfit(config)) is not None:
+        return f"it {kind}"
+    if vllm_private.prepares_its_own_inputs(name) or name in vllm_private.whole_graph_architectures():
+        return f"vLLM treats {name} by its name, which a class of ours over it would not have"
     if options.get("speculative_config"):
         return "with speculative decoding the rows of a step are not one a request"
     return None

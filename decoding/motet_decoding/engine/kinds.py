@@ -47,7 +47,7 @@ def check_kind(field: str, config: ModelConfig) -> None:
     Raises:
         LaunchError: saying what it is and why that can't be paired.
     """
-    kind = _unfit(config)
+    kind = unfit(config)
     if kind is not None:
         raise LaunchError(
             f"{field}: {config.model} ({config.architecture}) {kind}; an expert and its amateur must be decoders of "
@@ -55,7 +55,8 @@ def check_kind(field: str, config: ModelConfig) -> None:
         )
 
 
-def _unfit(config: ModelConfig) -> str | None:
+def unfit(config: ModelConfig) -> str | None:
+    """What a model is that isn't a decoder of text with an attention cache; None for one that is."""
     if config.runner_type != "generate":
         return "is a pooling model and generates no text"
     if config.is_encoder_decoder:

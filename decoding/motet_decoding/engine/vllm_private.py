@@ -189,3 +189,8 @@ def takes_lora(architecture: str) -> bool:
     from vllm.model_executor.models import supports_lora
 
     return bool(supports_lora(architecture_class(architecture)))
+
+
+def prepares_its_own_inputs(architecture: str) -> bool:
+    """Whether vLLM's class for ``architecture`` names the V2 runner's class that prepares its inputs."""
+    return hasattr(architecture_class(architecture), "get_model_state_cls")
