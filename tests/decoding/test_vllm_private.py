@@ -109,12 +109,13 @@ def test_the_v2_runner_asks_the_model_for_its_state():
 
 def test_what_adapters_may_ask_of_vllm():
     from vllm.lora.layers.logits_processor import LogitsProcessorWithLoRA
+    from vllm.v1.worker.gpu.model_states import resolve_model_state_cls
 
     assert vllm_private.adapter_ranks()[:3] == (1, 8, 16)
     assert vllm_private.takes_lora("LlamaForCausalLM")
     assert not vllm_private.takes_lora("GPT2LMHeadModel")
     assert not vllm_private.prepares_its_own_inputs("LlamaForCausalLM")
-    assert vllm_private.prepares_its_own_inputs("DiffusionGemmaForBlockDiffusion")
+    assert "model.get_model_state_cls()" in inspect.getsource(resolve_model_state_cls)
     assert str(vllm_private.LARGEST_LORA_VOCABULARY) in inspect.getsource(
         LogitsProcessorWithLoRA.create_lora_weights
     )
