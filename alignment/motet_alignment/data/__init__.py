@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from motet_alignment.data.filters import FilterReport, FilterSettings, filter_examples
 from motet_alignment.data.items import (
     Comparison,
     Demonstration,
@@ -14,22 +15,36 @@ from motet_alignment.data.items import (
     Rating,
     SourceFile,
 )
+from motet_alignment.data.pack import IGNORED, Packed, pack
+from motet_alignment.data.phrasing import Phrasings, read_phrasings
 from motet_alignment.data.read import read_examples
 from motet_alignment.data.render import Rendered, render, render_comparison, render_turns
+from motet_alignment.data.text import Mixed, mix, read_text
 
 __all__ = [
+    "IGNORED",
     "Comparison",
     "Demonstration",
     "Examples",
+    "FilterReport",
+    "FilterSettings",
     "Item",
     "Kind",
     "Message",
+    "Mixed",
+    "Packed",
+    "Phrasings",
     "Problem",
     "Ranking",
     "Rating",
     "Rendered",
     "SourceFile",
+    "filter_examples",
+    "mix",
+    "pack",
     "read_examples",
+    "read_phrasings",
+    "read_text",
     "render",
     "render_comparison",
     "render_turns",

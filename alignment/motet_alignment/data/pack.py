@@ -17,7 +17,8 @@ IGNORED = -100
 class Packed:
     """One row. Positions begin at 0 with each example, by which attention knows where one ends.
 
-    transformers builds the block-diagonal mask from `position_ids` when no `attention_mask` is given.
+    transformers builds the block-diagonal mask from `position_ids` where it is given no `attention_mask` and keeps no
+    cache: a model that is called without `use_cache=False` lets one example see another.
     """
 
     input_ids: list[int]
