@@ -1,0 +1,294 @@
+"""One training from settings to a published adapter."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from motet_alignment.errors import TrainError
+from motet_alignment.store import Adapter, AdapterStore, check_name, default_store
+from motet_alignment.train.checkpoints import run_folder, write_json
+from motet_alignment.train.devices import Place, choose_place
+from motet_alignment.train.estimates import Estimate, as_json
+from motet_alignment.train.evaluation import find_evaluation, greedy
+from motet_alignment.train.inputs import Inputs, read_inputs
+from motet_alignment.train.models import Base, checkpoints_gradients, load_model, open_base
+from motet_alignment.train.plan import Batching, make_plan
+from motet_alignment.train.settings import DpoSettings, RewardSettings, SftSettings, TrainSettings, check
+
+RESULT = "result.json"
+ADAPTER = "adapter"
+_BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came out: the published adapter (None where it wasn't published), the run's folder, and the metrics."""
+
+    adapter: Adapter | None
+    folder: Path
+    metrics: Mapping[str, Estimate | float | int | str] = field(default_factory=dict)
+
+
+def train(settings: TrainSettings, *, progress: bool = True) -> Trained:
+    """Trains, evaluates and publishes. Raises AlignmentError for all that its caller can mend."""
+    # Before TRL is imported: it counts trainings with Hugging Face.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    console = Console(stderr=True, quiet=not progress)
+    check(settings)
+    check_name(settings.adapter_name)
+    evaluations = {name: find_evaluation(name) for name in settings.evaluate}
+    if evaluations and isinstance(settings, RewardSettings):
+        raise TrainError("--evaluate measures what a model says; a reward model says nothing")
+    place = choose_place(settings.device, settings.precision)
+    if not place.leads:
+        console = Console(stderr=True, quiet=True)
+    base = open_base(settings)
+    inputs = read_inputs(settings, base)
+    for note in inputs.notes:
+        console.print(f"note: {note}", soft_wrap=True, markup=False)
+    identity = describe(settings, base, inputs, place)
+    folder = settings.folder or _default_folder(settings, identity)
+    with _held(folder, identity, settings, place) as checkpoint, _memory_errors(settings):
+        return _train(settings, base, inputs, place, folder, checkpoint, evaluations, console)
+
+
+def _train(
+    settings: TrainSettings,
+    base: Base,
+    inputs: Inputs,
+    place: Place,
+    folder: Path,
+    checkpoint: Path | None,
+    evaluations: Mapping[str, Any],
+    console: Console,
+) -> Trained:
+    from transformers import PrinterCallback
+
+    from motet_alignment.train.trainer import Work
+    from motet_alignment.train.watching import Bar, Record, Seal
+
+    batching = Batching(
+        tokens=settings.batch_tokens or _BATCH_TOKENS,
+        size=settings.batch_size,
+        row=base.context if isinstance(settings, SftSettings) and settings.packing else 0,
+    )
+    if batching.row and settings.batch_size is None:
+        batching = Batching(batching.tokens, row=max(min(base.context, batching.tokens), _longest(inputs)))
+    lengths = [sample.longest * len(sample.texts) for sample in inputs.samples]
+    plan = make_plan(
+        lengths,
+        batching,
+        epochs=settings.epochs,
+        steps=settings.steps,
+        seed=settings.seed,
+        processes=place.processes,
+        accumulation=settings.accumulation,
+    )
+    work = Work(plan, inputs.samples, inputs.held_out, batching, base.tokenizer.pad_token_id, place.process)
+    model = load_model(settings, base, place)
+    begin = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    if checkpoint:
+        console.print(
+            f"going on after step {begin:,} of {plan.steps:,}, from {folder}", soft_wrap=True, markup=False
+        )
+    trainer = make_trainer(settings, base, place, work, folder, model, inputs)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Seal())
+    title = f"{settings.kind()} {settings.adapter_name}"
+    bar = Bar(trainer.work, title, begin, console)
+    if place.leads:
+        trainer.add_callback(
+            Record(folder, trainer.work, f"{title}: {len(inputs.samples):,} examples", begin)
+        )
+        trainer.add_callback(bar)
+    began = time.monotonic()
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        bar.close()
+    metrics: dict[str, Estimate | float | int | str] = {
+        "steps": plan.steps,
+        "examples": len(inputs.samples),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    if inputs.held_out:
+        metrics |= {
+            f"held_out_{name}": estimate for name, estimate in trainer.measure(trainer.work.held_out).items()
+        }
+    policy = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
+    if place.leads:
+        for name, evaluation in evaluations.items():
+            console.print(f"evaluating on {name}", soft_wrap=True)
+            said = evaluation.evaluate(greedy(policy, base.tokenizer, base.context))
+            metrics |= {f"{name}_{figure}": estimate for figure, estimate in said.items()}
+        return _finish(settings, base, inputs, place, folder, policy, metrics)
+    return Trained(None, folder, metrics)
+
+
+def _finish(
+    settings: TrainSettings,
+    base: Base,
+    inputs: Inputs,
+    place: Place,
+    folder: Path,
+    policy: Any,
+    metrics: dict[str, Estimate | float | int | str],
+) -> Trained:
+    """Saves the adapter as PEFT does and publishes it."""
+    home = folder / ADAPTER
+    policy.save_pretrained(str(home))
+    (home / "README.md").unlink(missing_ok=True)  # PEFT's card of blanks
+    if base.template is not None:
+        (home / "chat_template.jinja").write_text(base.template, "utf-8")
+    adapter = None
+    if settings.publish:
+        adapter = AdapterStore(settings.store or default_store()).publish(
+            home,
+            name=settings.adapter_name,
+            kind=settings.kind(),
+            base=base.fingerprint,
+            base_folder=base.folder,
+            parents=() if base.start is None else (base.start.reference,),
+            data=inputs.files,
+            settings=settings.model_dump(
+                mode="json", by_alias=True, exclude={"data", "folder", "store", "resume"}
+            )
+            | {"precision": place.precision, "device": place.device, "processes": place.processes},
+            metrics=as_json(metrics),
+            promote=settings.promote,
+        )
+    write_json(
+        folder / RESULT,
+        {"adapter": adapter and adapter.reference, "metrics": as_json(metrics), "notes": inputs.notes},
+    )
+    return Trained(adapter, folder, metrics)
+
+
+def make_trainer(
+    settings: TrainSettings, base: Base, place: Place, work: Any, folder: Path, model: Any, inputs: Inputs
+) -> Any:
+    """TRL's trainer for these settings, its batches planned and its reference known."""
+    from datasets import Dataset
+    from transformers.utils import logging
+
+    from motet_alignment.train import dpo, reward, sft
+    from motet_alignment.train.trainer import arguments
+
+    logging.set_verbosity_error()
+    module = {"sft": sft, "reward": reward, "dpo": dpo}[settings.kind()]
+    args = arguments(
+        module.CONFIG,
+        settings,
+        place,
+        work.plan,
+        folder,
+        evaluating=bool(work.held_out),
+        gradient_checkpointing=checkpoints_gradients(settings, model),
+        **module.OPTIONS,
+    )
+    # TRL wants a data set to look at; what is trained on are the plan's batches.
+    shown = Dataset.from_dict({"sample": list(range(len(work.samples)))})
+    given = {"args": args, "train_dataset": shown, "processing_class": base.tokenizer, "work": work}
+    given["eval_dataset"] = shown if work.held_out else None
+    match settings:
+        case SftSettings():
+            trainer: Any = sft.SftTrainer(model, data_collator=_unused, **given)
+            trainer.mix = settings.mix
+        case RewardSettings():
+            trainer = reward.ScalarTrainer(model, data_collator=_unused, **given)
+            trainer.centring = settings.centring
+            trainer.target = reward.target_of(inputs.kind, inputs.logistic)
+        case DpoSettings():
+            trainer = dpo.PolicyTrainer(model, data_collator=_unused, **given)
+            trainer.loss, trainer.beta = settings.loss, settings.beta
+            trainer.label_noise = settings.label_smoothing if settings.loss == "robust" else 0.0
+            trainer.length_normalised = settings.length_normalised
+            trainer.with_confidence = settings.confidence
+            trainer.refer(settings.reference)
+        case _:
+            raise NotImplementedError(type(settings).__name__)
+    return trainer
+
+
+def _unused(samples: Any) -> Any:
+    raise NotImplementedError("batches are made by the plan")
+
+
+def describe(settings: TrainSettings, base: Base, inputs: Inputs, place: Place) -> dict[str, Any]:
+    """What decides the weights that come out, as JSON: the same for two runs that may go on from each other."""
+    return {
+        "trainer": settings.kind(),
+        **settings.identity(),
+        "precision": place.precision,
+        "device": place.device,
+        "processes": place.processes,
+        "context": base.context,
+        "base": base.fingerprint.weights,
+        "tokenizer": base.fingerprint.tokenizer,
+        "chat_template": base.template if base.template is not None else base.fingerprint.chat_template,
+        "from": None if base.start is None else base.start.reference,
+        "files": [file["sha256"] for file in inputs.files],
+        "samples": [len(inputs.samples), len(inputs.held_out)],
+    }
+
+
+def _default_folder(settings: TrainSettings, identity: Mapping[str, Any]) -> Path:
+    import hashlib
+    import json
+
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return default_store().parent / "runs" / f"{settings.adapter_name}-{settings.kind()}-{digest[:8]}"
+
+
+@contextmanager
+def _held(
+    folder: Path, identity: Mapping[str, Any], settings: TrainSettings, place: Place
+) -> Iterator[Path | None]:
+    """The run folder, the leading process first: others must find it as that one left it."""
+    from accelerate import PartialState
+
+    together = PartialState(cpu=place.device == "cpu") if place.processes > 1 else None
+    if together is not None and not place.leads:
+        together.wait_for_everyone()
+    with run_folder(folder, identity, settings.resume, leads=place.leads) as checkpoint:
+        if together is not None and place.leads:
+            together.wait_for_everyone()
+        yield checkpoint
+
+
+@contextmanager
+def _memory_errors(settings: TrainSettings) -> Iterator[None]:
+    import torch
+
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as problem:
+        taken = (
+            f"--batch-size {settings.batch_size}"
+            if settings.batch_size is not None
+            else f"--batch-tokens {settings.batch_tokens or _BATCH_TOKENS}"
+        )
+        raise TrainError(
+            f"out of memory; lower {taken} (and raise --accumulation), lower --context, or take "
+            f"--gradient-checkpointing. {str(problem).partition('. ')[0]}"
+        ) from None
+    except RuntimeError as problem:
+        # torch's CPU allocator has no exception of its own.
+        if "can't allocate memory" not in str(problem):
+            raise
+        raise TrainError(
+            "out of memory; lower --batch-tokens (and raise --accumulation), lower --context, or take "
+            "--gradient-checkpointing"
+        ) from None
+
+
+def _longest(inputs: Inputs) -> int:
+    return max(sample.longest for sample in inputs.samples)
