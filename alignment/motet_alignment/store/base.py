@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,10 +26,10 @@ def find_base(model: str, revision: str | None = None) -> Path:
 
     Raises StoreError naming ``model`` if it is neither.
     """
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return folder.resolve()
-    if model.count("/") > 1 or model.startswith((".", "/", "~")) or folder.exists():
+    folder = os.path.expanduser(model)
+    if os.path.isdir(folder):
+        return Path(folder).resolve()
+    if model.count("/") > 1 or model.startswith((".", "/", "~")) or os.path.exists(folder):
         raise StoreError(f"there is no model folder {model}")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

@@ -44,7 +44,7 @@ def fingerprint(model: str | Path, revision: str | None = None) -> BaseFingerpri
     try:
         template = base.chat_template()
         return BaseFingerprint(
-            name=str(model) if not Path(model).expanduser().is_dir() else base.path.name or "base",
+            name=base.path.name or "base" if os.path.isdir(os.path.expanduser(model)) else str(model),
             weights=_weights(base),
             tokenizer=_tokenizer(base),
             chat_template=None if template is None else template_sha256(template),
