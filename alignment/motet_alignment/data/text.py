@@ -125,7 +125,7 @@ def mix(instructions: Sequence[Packed], blocks: Sequence[Sequence[int]], alpha: 
     ):
         learnt = sum(row.learnt for row in part)
         if share and not learnt:
-            raise DataError(f"the {name} weigh {share:g} in the mix, and hold no token to learn")
+            raise DataError(f"no token to learn in the {name}, whose share of the mix is {share:g}")
         rows += part
         weights += [[0.0 if label == IGNORED else share / learnt for label in row.labels] for row in part]
     return Mixed(rows, weights)
