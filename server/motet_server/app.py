@@ -16,15 +16,18 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from motet_decoding.errors import RequestError
-from motet_server import metrics, vllm_private
+from motet_server import metrics, rewards, vllm_private
+from motet_server.adapters import routes as adapter_routes
 from motet_server.adapters.leases import Leases, leases_of
+from motet_server.adapters.origin import ADAPTER_PATHS
 from motet_server.adapters.service import AdapterService
-from motet_server.body import read_body
+from motet_server.body import read_content
 from motet_server.errors import http_problem, named_field, refusal
 from motet_server.gate import Gate
 from motet_server.openapi import describe
 from motet_server.requests import OWN_FIELDS, Order, Route, prepare
 from motet_server.responses import annotated, annotated_stream, opened
+from motet_server.reward_models import RewardModels
 from motet_server.settings import ServerSettings
 
 
@@ -36,29 +39,40 @@ class MotetEndpoints:
 
     def __init__(self) -> None:
         self.adapters: AdapterService | None = None
+        self.rewards = RewardModels()
 
     def attach_router(self, app: FastAPI) -> None:
         """Puts our three routes in place of vLLM's and the gate before all of them."""
         settings = settings_of(app.state)
         routes = (chat_route(), completions_route())
         paths = [route.path for route in routes]
-        app.add_middleware(Gate, settings=settings, paths=paths, service=lambda: self.adapters)
+        app.add_middleware(
+            Gate,
+            settings=settings,
+            paths=paths,
+            service=lambda: self.adapters,
+            leasing=(*ADAPTER_PATHS, rewards.PATH),
+        )
         for route in routes:
             app.add_api_route(route.path, _endpoint(route, settings), methods=["POST"], response_model=None)
         app.add_exception_handler(HTTPException, http_problem)
         app.add_api_route("/v1/models", self._models(settings), methods=["GET"])
+        adapter_routes.attach(app, lambda: self.adapters)
+        rewards.attach(app, lambda: self.adapters, lambda: self.rewards, settings.max_choices)
         describe(app, routes)
 
     async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
         """Loads the adapters; the settings came with the command line's arguments."""
-        settings = settings_of(state).adapters
-        if settings is not None:
-            self.adapters = AdapterService(settings, engine_client, state)
+        settings = settings_of(state)
+        self.rewards = RewardModels(settings.rewards)
+        if settings.adapters is not None:
+            self.adapters = AdapterService(settings.adapters, engine_client, state, self.rewards.names())
             await self.adapters.start()
+        await self.rewards.ready()
 
     def _models(self, settings: ServerSettings) -> Callable[[Request], Awaitable[JSONResponse]]:
         async def show_models(request: Request) -> JSONResponse:
-            cards = [] if self.adapters is None else self.adapters.cards()
+            cards = [*([] if self.adapters is None else self.adapters.cards()), *self.rewards.cards()]
             return JSONResponse(
                 await vllm_private.model_list(request.app.state, list(settings.presets), cards)
             )
@@ -127,7 +141,7 @@ def _endpoint(route: Route, settings: ServerSettings) -> Callable[[Request], Awa
     async def answer(request: Request) -> Response | None:
         body: dict[str, Any] = {}
         try:
-            body = read_body(await _content(request))
+            body = await read_content(request)
             served = _Served(vllm_private.served_names(request.app.state), leases_of(request.scope))
             order = prepare(body, route, settings, served)
             response = await respond(order, request)
@@ -141,13 +155,6 @@ def _endpoint(route: Route, settings: ServerSettings) -> Callable[[Request], Awa
         return response
 
     return answer
-
-
-async def _content(request: Request) -> bytes:
-    """The body of a request that says it is JSON: a browser's form can then not pose as one."""
-    if request.headers.get("content-type", "").split(";", 1)[0].strip().lower() != "application/json":
-        raise RequestError("body", "must be sent with the header Content-Type: application/json")
-    return await request.body()
 
 
 def _count_tokens(route: Route, order: Order, request: Request, sent: int) -> None:

@@ -7,6 +7,8 @@ import math
 import re
 from typing import Any, Final
 
+from starlette.requests import Request
+
 from motet_decoding.errors import RequestError
 
 #: vLLM takes JSON schemas of 64 levels and nothing deeper; what reads a body may need a Python frame for each level.
@@ -18,6 +20,17 @@ MOST_PARTS: Final = 50_000
 
 #: One half of a character of two, as JSON may spell it.
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+async def read_content(request: Request) -> dict[str, Any]:
+    """The body of a request that says it is JSON: a browser's form can then not pose as one.
+
+    Raises:
+        RequestError: about ``body``, or naming the field.
+    """
+    if request.headers.get("content-type", "").split(";", 1)[0].strip().lower() != "application/json":
+        raise RequestError("body", "must be sent with the header Content-Type: application/json")
+    return read_body(await request.body())
 
 
 def read_body(content: bytes) -> dict[str, Any]:

@@ -163,6 +163,13 @@ def serve_command(
     max_adapter_bytes: Annotated[
         int, typer.Option(min=1, help="The largest adapter that may be uploaded, in bytes.")
     ] = DEFAULT_UPLOAD,
+    reward: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=MODEL",
+            help="Serve a reward model (a checkpoint) beside, for /v1/rewards; may be repeated.",
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="YAML, `name: value`: options of vLLM's.")
     ] = None,
@@ -204,6 +211,7 @@ def serve_command(
                 pins=tuple(pin or ()),
                 max_upload=max_adapter_bytes,
             ),
+            rewards=tuple(reward or ()),
             verbose=verbose,
             vllm=(*config_arguments(config, {str(param.name) for param in ctx.command.params}), *rest),
         )

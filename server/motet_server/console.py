@@ -84,6 +84,7 @@ def start_block(
     presets: Sequence[str],
     key: bool,
     adapters: Sequence[str] = (),
+    rewards: Sequence[str] = (),
     revision: str | None = None,
     shortened: int | None = None,
 ) -> list[str]:
@@ -97,6 +98,7 @@ def start_block(
         address: the server's URL, without a path.
         presets: names behind the colon.
         adapters: lines about them.
+        rewards: a line about each reward model served beside.
         key: whether requests need the server's API key.
         revision: the amateur's branch, tag or commit, where one was named.
         shortened: the context in tokens, where the amateur reads less than the model.
@@ -118,6 +120,7 @@ def start_block(
         *([f"  context  {shortened} tokens, all that the amateur reads"] if shortened else []),
         *([f"  presets  {'  '.join(f'{model}:{preset}' for preset in presets)}"] if presets else []),
         *(f"  {'adapters' if index == 0 else '':<8} {line}" for index, line in enumerate(adapters)),
+        *(f"  {'rewards' if index == 0 else '':<8} {line}" for index, line in enumerate(rewards)),
         f"  address  {address}/v1",
         "",
         " \\\n    ".join(["  " + curl[0], *curl[1:]]),

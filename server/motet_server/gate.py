@@ -36,6 +36,7 @@ class Gate:
         paths: our own routes. On any other route a JSON body with one of our fields gets a 400, and so does one that
             asks for more than the server gives; an adapter that it names is kept for it.
         service: the server's adapters, once they are there.
+        leasing: more routes of ours that keep their adapters themselves.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class Gate:
         settings: ServerSettings,
         paths: Collection[str],
         service: Callable[[], AdapterService | None] = lambda: None,
+        leasing: Collection[str] = (),
     ) -> None:
         self.app = app
         self.settings = settings
         self.paths = frozenset(paths)
         self.service = service
+        self.leasing = tuple(leasing)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reads the body once, judges it, and lets the app read it again."""
@@ -104,7 +107,7 @@ class Gate:
     async def _judge(self, path: str, headers: Headers, body: bytes, leases: Leases | None) -> bytes:
         """What the route behind gets to read: an adapter's name in it has become that of its version."""
         shelf = None if leases is None else leases.shelf
-        names = () if shelf is None or path.startswith(ADAPTER_PATHS) else shelf.names()
+        names = () if shelf is None or path.startswith(self.leasing) else shelf.names()
         fields = _fields(headers.get("content-type", ""), body, names)
         for field in sorted(OWN_FIELDS):
             if fields.get(field) not in (None, False):

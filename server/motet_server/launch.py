@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import re
@@ -20,7 +21,14 @@ from motet_server.adapters.settings import AdapterOptions
 from motet_server.console import StartDisplay, start_block
 from motet_server.environment import check_environment, hush, set_environment
 from motet_server.presets import collect_presets
-from motet_server.settings import BUNDLED_NAME, DEFAULT_MAX_BODY, DEFAULT_MAX_CHOICES, ServerSettings
+from motet_server.reward_process import GPU_SHARE, RewardProcesses, read_rewards
+from motet_server.settings import (
+    BUNDLED_NAME,
+    DEFAULT_MAX_BODY,
+    DEFAULT_MAX_CHOICES,
+    RewardModel,
+    ServerSettings,
+)
 
 #: What a model without a chat template is given, by option.
 CHATML = """\
@@ -63,6 +71,7 @@ class ServeCommand(BaseModel):
     max_choices: int = DEFAULT_MAX_CHOICES
     default_chat_template: Literal["refuse", "chatml"] = "refuse"
     adapters: AdapterOptions = AdapterOptions()
+    rewards: tuple[str, ...] = ()
     verbose: bool = False
     vllm: tuple[str, ...] = ()
 
@@ -83,6 +92,7 @@ def serve(command: ServeCommand) -> None:
         max_body=command.max_body,
         max_choices=command.max_choices,
     )
+    reward_models = read_rewards(command.rewards)
     # A node without a server listens nowhere.
     port = command.port if "--headless" in command.vllm else _free_port(command.host, command.port)
     check_environment()
@@ -112,7 +122,8 @@ def serve(command: ServeCommand) -> None:
     else:
         atexit.register(prepared.folder.close)
         settings = settings.model_copy(update={"adapters": prepared.settings})
-        adapters = adapter_lines(prepared.settings, names)
+        adapters = adapter_lines(prepared.settings, [*names, *reward_models])
+    settings = settings.model_copy(update={"rewards": _reward_models(reward_models, names, command, options)})
     options.motet = settings
 
     name = names[0]
@@ -128,6 +139,7 @@ def serve(command: ServeCommand) -> None:
         shortened=shortened,
         presets=list(settings.presets),
         adapters=adapters,
+        rewards=[f"{reward.name}  ({reward.model})" for reward in settings.rewards],
         key=bool(options.api_key or os.environ.get("VLLM_API_KEY")),
     )
     if options.headless:
@@ -160,6 +172,30 @@ def _models(command: ServeCommand) -> tuple[str, str | None]:
         if not (path / "config.json").is_file():
             raise LaunchError(f"the bundled models are missing ({path}); rebuild them with `make models`")
     return str(EXPERT), command.amateur or str(AMATEUR)
+
+
+def _reward_models(
+    models: Mapping[str, str], names: Sequence[str], command: ServeCommand, options: Any
+) -> tuple[RewardModel, ...]:
+    """Starts the servers of reward models, which end with this process."""
+    from motet_server import vllm_private
+
+    if not models:
+        return ()
+    for name in models:
+        if name in names:
+            raise LaunchError(f"--reward {name}: the model itself has this name")
+    cpu = vllm_private.on_cpu()
+    processes = RewardProcesses(models, cpu=cpu, verbose=command.verbose)
+    atexit.register(processes.close)
+    if not cpu:
+        from motet_server.reward_models import RewardModels
+
+        # Each measures the GPU's free memory while it starts, so they start one after the other.
+        asyncio.run(RewardModels(processes.models).ready())
+        if options.gpu_memory_utilization == vllm_private.gpu_share():
+            options.gpu_memory_utilization -= GPU_SHARE * len(models)
+    return tuple(processes.models)
 
 
 def _bundled_adapters(command: ServeCommand) -> Path | None:

@@ -28,6 +28,19 @@ class Preset(BaseModel):
     contrast: Annotated[Contrast, Field(description="The contrast that this name stands for.")]
 
 
+class RewardModel(BaseModel):
+    """One reward model, where every process of the server finds it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(description="What requests call it.")]
+    model: Annotated[str, Field(description="A sequence-classification checkpoint, a folder or a hub name.")]
+    url: Annotated[str, Field(description="Its server's address.")]
+    key: Annotated[str, Field(description="What its server answers to, and nobody else knows.", repr=False)]
+    process: Annotated[int, Field(description="Its server's process id.")]
+    log: Annotated[str, Field(description="What its server printed.")]
+
+
 class ServerSettings(BaseModel):
     """Everything of ours that vLLM's own options don't cover. Picklable: vLLM hands it to its API processes."""
 
@@ -50,3 +63,4 @@ class ServerSettings(BaseModel):
     adapters: Annotated[
         AdapterSettings | None, Field(description="Where adapters come from; none without it.")
     ] = None
+    rewards: Annotated[tuple[RewardModel, ...], Field(description="Reward models served beside.")] = ()

@@ -255,7 +255,7 @@ def engine_complaint(error: Exception) -> str:
     return f"the engine doesn't take it: {text:.500}"
 
 
-def lora_defaults(names: Iterable[str]) -> dict[str, Any]:
+def option_defaults(names: Iterable[str]) -> dict[str, Any]:
     """vLLM's own values of some options of its command."""
     from vllm.engine.arg_utils import AsyncEngineArgs
 
@@ -278,3 +278,33 @@ def bring_templates(state: Any, template: Callable[[], str | None]) -> None:
         return await preprocess(request, messages, template() or default_template, *arguments, **options)
 
     renderer.preprocess_chat = preprocess_chat
+
+
+async def render_conversation(state: Any, messages: Sequence[Mapping[str, Any]]) -> Any:
+    """A whole conversation as an engine prompt: the chat template's text to its end, no answer begun.
+
+    Raises:
+        ValidationError, and what ``request_problems`` names: for messages that can't be rendered, or are longer than
+            the context leaves room for.
+    """
+    request_type, _ = chat_handler()
+    request = request_type.model_validate(
+        {"messages": list(messages), "add_generation_prompt": False, "max_completion_tokens": 1}
+    )
+    rendered = await state.online_renderer.render_chat(request)
+    if hasattr(rendered, "error"):
+        raise ValueError(rendered.error.message)
+    _, (prompt,) = rendered
+    return prompt
+
+
+def prompt_tokens(state: Any, prompt: Any) -> int:
+    """The length of an engine prompt in tokens."""
+    from vllm.renderers.inputs.preprocess import extract_prompt_len
+
+    return int(extract_prompt_len(state.engine_client.model_config, prompt))
+
+
+def gpu_share() -> float:
+    """The share of a GPU's memory that vLLM takes unless told otherwise."""
+    return float(option_defaults(["gpu_memory_utilization"])["gpu_memory_utilization"])

@@ -77,3 +77,21 @@ class NoRoomError(AdapterRequestError):
             f"{reference}: the {most} adapters that this server keeps loaded have all been in use for "
             f"{waited:.0f} s; try again, or start it with more --max-adapters",
         )
+
+
+class InUseError(AdapterRequestError):
+    """A version that is to be unloaded is in use."""
+
+    status, kind = 409, "ConflictError"
+
+    def __init__(self, reference: str, waited: float) -> None:
+        super().__init__("lora_name", f"{reference} was in use for {waited:.0f} s; try again")
+
+
+class NotLoadedError(AdapterRequestError):
+    """A version that is to be unloaded isn't loaded."""
+
+    status, kind = 404, "NotFoundError"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__("lora_name", f"{reference} isn't loaded")

@@ -41,9 +41,9 @@ def check_lora_options(options: Any) -> None:
     Raises:
         LaunchError: naming the option and what to use.
     """
-    from motet_server.vllm_private import lora_defaults
+    from motet_server.vllm_private import option_defaults
 
-    for name, default in lora_defaults(_OURS).items():
+    for name, default in option_defaults(_OURS).items():
         if getattr(options, name, default) != default:
             raise LaunchError(f"--{name.replace('_', '-')}: isn't available here; {_OURS[name]}")
 

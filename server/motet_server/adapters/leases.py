@@ -51,8 +51,7 @@ class Leases:
             )
         entry = await self.shelf.acquire(asked)
         self.entries.append(entry)
-        if not rewards:
-            chat_template.set(entry.source.chat_template)
+        chat_template.set(entry.source.chat_template)
         return entry
 
     def telling(self, send: Send) -> Send:

@@ -23,16 +23,20 @@ class AdapterService:
         settings: the server's.
         client: vLLM's engine client.
         state: the app's, as vLLM has made it.
+        others: names of what else answers requests.
     """
 
-    def __init__(self, settings: AdapterSettings, client: Any, state: Any) -> None:
+    def __init__(
+        self, settings: AdapterSettings, client: Any, state: Any, others: Collection[str] = ()
+    ) -> None:
         self.settings = settings
         self.client = client
         self.state = state
         self.store = AdapterStore(settings.store)
-        self.models: Collection[str] = vllm_private.served_names(state)
-        requests = vllm_private.loaded_adapters(state)
-        self.engine = VllmEngine(client, requests, Copies(settings.folder), self._check)
+        #: Names that are taken: those of the model and of the reward models beside it.
+        self.models: Collection[str] = (*vllm_private.served_names(state), *others)
+        self.requests = vllm_private.loaded_adapters(state)
+        self.engine = VllmEngine(client, self.requests, Copies(settings.folder), self._check)
         self.shelf = Shelf(
             self.engine,
             most=settings.most,

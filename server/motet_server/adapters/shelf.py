@@ -15,7 +15,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
-from motet_server.adapters.errors import NoRoomError, NoVersionError, RefusedError, UnknownAdapterError
+from motet_server.adapters.errors import (
+    InUseError,
+    NoRoomError,
+    NoVersionError,
+    RefusedError,
+    UnknownAdapterError,
+)
 
 
 class State(Enum):
@@ -298,6 +304,21 @@ class Shelf:
         """Ends one ``acquire``."""
         entry.used = self._clock()
         self._leave(entry)
+
+    async def put_away(self, entry: Entry) -> None:
+        """Unloads a version once its last reader has left; it is loaded again when it is asked for.
+
+        Raises:
+            InUseError: it was in use for too long.
+        """
+        entry.asked_at = None
+        try:
+            async with asyncio.timeout(self._patience):
+                while entry.users:
+                    await self._change.wait()
+                await self._unload(entry)
+        except TimeoutError:
+            raise InUseError(entry.reference, self._patience) from None
 
     # What time does
 

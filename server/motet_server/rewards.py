@@ -1,0 +1,193 @@
+"""POST /v1/rewards: conversations in, raw scores out, by a reward adapter or a reward model served beside.
+
+An adapter's scores come from the engine that generates, one request a conversation, so they are batched with each other
+and with everything else that it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Annotated, Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from motet_decoding.errors import RequestError
+from motet_server import metrics, vllm_private
+from motet_server.adapters.errors import UnknownAdapterError
+from motet_server.adapters.leases import WrongKindError, leases_of
+from motet_server.adapters.service import AdapterService
+from motet_server.body import read_content
+from motet_server.errors import first_problem, refusal
+from motet_server.reward_models import RewardModels
+
+PATH = "/v1/rewards"
+
+
+class RewardBody(BaseModel):
+    """POST /v1/rewards."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: Annotated[
+        str, Field(description="A reward adapter, NAME or NAME@VERSION, or a reward model's name.")
+    ]
+    conversations: Annotated[
+        list[list[dict[str, Any]]] | None, Field(description="Each a list of messages, as in chat.")
+    ] = None
+    messages: Annotated[list[dict[str, Any]] | None, Field(description="A single conversation.")] = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One conversation's raw reward, and its length in tokens."""
+
+    reward: float
+    tokens: int
+
+
+def attach(
+    app: FastAPI,
+    service: Callable[[], AdapterService | None],
+    models: Callable[[], RewardModels],
+    most: int,
+) -> None:
+    """Puts the route on ``app``; ``most`` bounds the conversations of one request."""
+
+    @vllm_private.cancelled_with_client
+    async def respond(body: RewardBody, request: Request) -> Response:
+        field, conversations = conversations_of(body, most)
+        if body.model in models().names():
+            scores = await models().score(body.model, conversations, field)
+            return _answer(body.model, None, scores)
+        leases, adapters = leases_of(request.scope), service()
+        if body.model in vllm_private.served_names(request.app.state):
+            raise WrongKindError("model", f"{body.model} writes text and gives no rewards")
+        if leases is None or adapters is None:
+            raise UnknownAdapterError(body.model)
+        entry = await leases.take(body.model, rewards=True)
+        copy = adapters.engine.copies[entry.reference]
+        scorer = _AdapterScorer(request.app.state, adapters.client, copy, adapters.requests[entry.reference])
+        return _answer(body.model, entry.reference, await scorer.score(conversations, field))
+
+    async def rewards(request: Request) -> Response | None:
+        """Raw scores of whole conversations."""
+        try:
+            content = await read_content(request)
+            try:
+                body = RewardBody.model_validate(content)
+            except ValidationError as error:
+                raise first_problem(error, content) from None
+            response: Response | None = await respond(body, request)
+        except RequestError as error:
+            response = refusal(error)
+            known = {*RewardBody.model_fields, "body"}
+            metrics.count_error("rewards", status=response.status_code, param=error.field, known=known)
+        return response
+
+    app.add_api_route(PATH, rewards, methods=["POST"], response_model=None)
+
+
+def conversations_of(body: RewardBody, most: int) -> tuple[str, Sequence[list[dict[str, Any]]]]:
+    """What is to be scored, and the field that it came in.
+
+    Raises:
+        RequestError: nothing, both fields, more than ``most``, or an empty conversation.
+    """
+    if (body.conversations is None) == (body.messages is None):
+        raise RequestError("conversations", "either conversations or messages must be given, and not both")
+    if body.messages is not None:
+        field, conversations = "messages", [body.messages]
+    else:
+        field, conversations = "conversations", body.conversations or []
+    if not conversations:
+        raise RequestError(field, "must not be empty")
+    if len(conversations) > most:
+        raise RequestError(
+            field,
+            f"has {len(conversations)} conversations; this server scores {most} in a request (--max-choices)",
+        )
+    for index, conversation in enumerate(conversations):
+        if not conversation:
+            raise RequestError(place(field, index), "must not be empty")
+    return field, conversations
+
+
+def place(field: str, index: int) -> str:
+    """How an error names a conversation."""
+    return field if field == "messages" else f"{field}.{index}"
+
+
+@dataclass(frozen=True, slots=True)
+class _AdapterScorer:
+    """Scores by one version of a reward adapter that the engine holds."""
+
+    state: Any
+    client: Any
+    copy: Any
+    lora_request: Any
+
+    async def score(self, conversations: Sequence[list[dict[str, Any]]], field: str) -> list[Score]:
+        """The rewards, in the conversations' order; one that fails ends them all."""
+        from motet_decoding.engine.rewards import read_reward, reward_sampling
+
+        assert self.copy.head_path is not None  # it is a reward adapter
+        # Every prompt is made before any is scored: what is wrong with the last one costs the engine nothing.
+        prompts = [
+            await self._prompt(conversation, place(field, index))
+            for index, conversation in enumerate(conversations)
+        ]
+        name = f"reward-{token_hex(8)}"
+
+        async def score(index: int, prompt: Any) -> Score:
+            sampling = reward_sampling(self.copy.head_path)
+            outputs = self.client.generate(
+                prompt, sampling, f"{name}-{index}", lora_request=self.lora_request
+            )
+            (output,) = [each async for each in outputs]  # only the last is told
+            return Score(read_reward(output), vllm_private.prompt_tokens(self.state, prompt))
+
+        return await _all(score(index, prompt) for index, prompt in enumerate(prompts))
+
+    async def _prompt(self, conversation: list[dict[str, Any]], where: str) -> Any:
+        try:
+            return await vllm_private.render_conversation(self.state, conversation)
+        except ValidationError as error:
+            raise RequestError(where, first_problem(error, {"messages": conversation}).message) from None
+        except vllm_private.request_problems() as problem:
+            described = vllm_private.describe_problem(problem)
+            raise RequestError(where, str(described["message"])) from None
+
+
+async def _all(work: Any) -> list[Score]:
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+def _answer(model: str, adapter: str | None, scores: Sequence[Score]) -> JSONResponse:
+    metrics.count_rewards(len(scores))
+    tokens = sum(score.tokens for score in scores)
+    content: dict[str, Any] = {
+        "object": "list",
+        "model": adapter or model,
+        "data": [
+            {"object": "reward", "index": index, "reward": score.reward, "tokens": score.tokens}
+            for index, score in enumerate(scores)
+        ],
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+    if adapter is not None:
+        content["motet"] = {"adapter": adapter}
+    return JSONResponse(content)
