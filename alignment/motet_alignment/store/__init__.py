@@ -1,5 +1,6 @@
 """The adapter store: adapters published whole, by content, checked before an engine sees them. Needs no torch."""
 
+from motet_alignment.store.adapter import Adapter
 from motet_alignment.store.alias import Move
 from motet_alignment.store.base import find_base
 from motet_alignment.store.check import check
@@ -15,7 +16,7 @@ from motet_alignment.store.manifest import (
     split_reference,
 )
 from motet_alignment.store.publish import left_out
-from motet_alignment.store.store import Adapter, AdapterStore, default_store
+from motet_alignment.store.store import AdapterStore, default_store
 
 __all__ = [
     "KINDS",

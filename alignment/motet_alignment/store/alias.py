@@ -85,8 +85,9 @@ def read_alias(folder: Path) -> Alias:
         return Alias.model_validate(read_json(path, _BYTES))
     except FileNotFoundError:
         return Alias()
-    except ValidationError as error:
-        raise Refused(f"{path}: {first_complaint(error)}") from None
+    except (ValidationError, Refused) as error:
+        reason = f"{path}: {first_complaint(error)}" if isinstance(error, ValidationError) else str(error)
+        raise Refused(f"{reason}; promoting {folder.name}@VERSION writes it anew") from None
 
 
 def write_alias(folder: Path, alias: Alias) -> None:

@@ -58,6 +58,7 @@ class BaseFolder:
     """Reads what lies in a base model's folder; nothing is loaded by torch."""
 
     path: Path
+    follow: bool = True  # symbolic links, of which the hub's cache consists
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -140,7 +141,7 @@ class BaseFolder:
         """The chat template's text, looked for where transformers looks. Raises StoreError, Refused."""
         if (self.path / "chat_template.jinja").exists():
             return template_text(
-                read_bytes(self.path / "chat_template.jinja", TEMPLATE_BYTES, follow=True), self.path
+                read_bytes(self.path / "chat_template.jinja", TEMPLATE_BYTES, follow=self.follow), self.path
             )
         template: object = self.tokenizer_config().get("chat_template")
         if template is None and (self.path / "chat_template.json").exists():
@@ -154,7 +155,7 @@ class BaseFolder:
 
     def _json(self, name: str, limit: int) -> dict[str, Any]:
         try:
-            value = read_json(self.path / name, limit, follow=True)
+            value = read_json(self.path / name, limit, follow=self.follow)
         except FileNotFoundError:
             raise StoreError(f"{self.path} has no {name}; it is no model's folder") from None
         except OSError as error:

@@ -25,7 +25,7 @@ from motet_alignment.store.template import check_template
 from motet_alignment.store.weights import check_finite_weights, read_header
 
 if TYPE_CHECKING:
-    from motet_alignment.store.store import Adapter
+    from motet_alignment.store.adapter import Adapter
 
 
 def read_version(path: Path) -> Manifest:

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from motet_alignment.errors import AlignmentError, Refused, StoreError
+from motet_alignment.store.adapter import Adapter
 from motet_alignment.store.manifest import Kind
-from motet_alignment.store.store import Adapter, AdapterStore, default_store
+from motet_alignment.store.store import AdapterStore, default_store
 
 app = typer.Typer(
     help="The adapter store: look through it, move a name to another version, add and remove. A running server "
@@ -130,8 +131,9 @@ def remove(
             typer.echo(f"Removed {reference} with its versions {', '.join(gone)}.")
             return
         removed = opened.remove(reference, force=force)
-        left = opened.current(removed.name)
-        typer.echo(f"Removed {removed.reference}." + (f" {removed.name} stands for {left}." if left else ""))
+        name = removed.partition("@")[0]
+        left = opened.current(name)
+        typer.echo(f"Removed {removed}." + (f" {name} stands for {left}." if left else ""))
 
 
 @app.command()

@@ -21,6 +21,8 @@ WEIGHTS_BYTES = 64 * 2**30
 HEAD = "base_model.model.score.weight"
 MAX_RANK = 512  # the largest that vLLM 0.32 can be started with
 
+_PATTERNS = 1024
+_NAME_LENGTH = 256
 _PREFIX = "base_model.model."
 _PAIR = re.compile(r"(?P<module>.+)\.(?:lora_(?P<linear>[AB])\.weight|lora_embedding_(?P<embedding>[AB]))\Z")
 _WHOLE = ("embed_tokens.weight", "lm_head.weight")
@@ -103,6 +105,10 @@ def check_config(path: Path, kind: Kind) -> dict[str, Any]:
         pattern = config.get(key) or {}
         if not isinstance(pattern, dict) or not all(fits(value) for value in pattern.values()):
             raise refuse(f"{key} must be an object of patterns and their {key.split('_')[0]}s")
+        if hard := next((each for each in pattern if not _is_easy(each)), None):
+            raise refuse(f"{key}: {hard[:80]!r} is no regular expression, or too involved a one")
+        if len(pattern) > _PATTERNS:
+            raise refuse(f"{key} has {len(pattern)} patterns; at most {_PATTERNS} are looked through")
     _check_task(config, kind, path.name)
     return config
 
@@ -140,14 +146,16 @@ def _check_tensors(
                     f"{WEIGHTS}: {name} is {_by(tensor.shape)}; one score a text needs 1x{hidden_size}"
                 )
             continue
-        match = _PAIR.match(name)
+        match = _PAIR.match(name) if len(name) <= _NAME_LENGTH else None
         if match is None or not name.startswith(_PREFIX):
             hint = (
                 "; save with save_embedding_layers=False"
                 if name.endswith((".base_layer.weight", *_WHOLE))
                 else ""
             )
-            raise Refused(f"{WEIGHTS}: {name} is no LoRA matrix; no engine would apply it{hint}")
+            raise Refused(
+                f"{WEIGHTS}: {name[:_NAME_LENGTH]} is no LoRA matrix; no engine would apply it{hint}"
+            )
         module = match["module"].removeprefix(_PREFIX)
         side = match["linear"] or f"embedding_{match['embedding']}"
         pairs.setdefault(module, {})[side] = tensor
@@ -192,14 +200,23 @@ def _check_pair(
 
 def _pattern(pattern: Mapping[str, int], module: str, default: int) -> int:
     """The value of the first key that is the ending of ``module``, as PEFT and vLLM look it up."""
-    for key, value in pattern.items():
-        try:
-            found = re.match(rf"(.*\.)?({key})$", module)
-        except re.error as error:
-            raise Refused(f"{CONFIG}: rank_pattern {key!r} is no regular expression: {error}") from None
-        if found:
-            return value
-    return default
+    return next((value for key, value in pattern.items() if re.match(rf"(.*\.)?({key})$", module)), default)
+
+
+def _is_easy(pattern: str) -> bool:
+    """Whether matching ``pattern``, which a stranger may have written, takes time that nobody notices."""
+    # Repeated groups are what takes for ever; two repetitions side by side are enough for the names of modules.
+    if (
+        len(pattern) > _NAME_LENGTH
+        or re.search(r"\)[*+?{]", pattern)
+        or len(re.findall(r"[*+{]", pattern)) > 2
+    ):
+        return False
+    try:
+        re.compile(rf"(.*\.)?({pattern})$")
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return True
 
 
 def _is_rank(value: object) -> bool:

@@ -146,19 +146,24 @@ def _in_hub_cache(path: Path) -> bool:
     )
 
 
+def _as_model(folder: Path) -> BaseFolder:
+    """The tokenizer's files that trainers save beside an adapter."""
+    return BaseFolder(folder, follow=folder.parent.name == "snapshots")
+
+
 def _own_template(folder: Path, base: BaseFingerprint) -> str | None:
     """The chat template that the adapter brings, unless it is the base's own."""
     path = folder / TEMPLATE
     if os.path.lexists(path):
         own: str | None = template_text(read_bytes(path, TEMPLATE_BYTES, follow=_in_hub_cache(path)), path)
     else:
-        own = BaseFolder(folder).chat_template()
+        own = _as_model(folder).chat_template()
     return None if own is None or template_sha256(own) == base.chat_template else own
 
 
 def _check_vocabulary(folder: Path, base: BaseFolder) -> None:
     """Refuses an adapter that was trained with tokens that its base doesn't have."""
-    own, known = (_vocabulary(of) for of in (BaseFolder(folder), base))
+    own, known = (_vocabulary(of) for of in (_as_model(folder), base))
     if own is None or known is None:
         return
     for token, number in own.items():
@@ -178,8 +183,7 @@ def _vocabulary(folder: BaseFolder) -> dict[str, int] | None:
     vocabulary: dict[str, int] = {}
     if isinstance(model, dict) and isinstance(words := model.get("vocab"), dict):
         vocabulary.update(words)
-    if isinstance(added, list):
-        vocabulary.update(
-            {str(token["content"]): token["id"] for token in added if {"content", "id"} <= set(token)}
-        )
+    for token in added if isinstance(added, list) else ():
+        if isinstance(token, dict) and {"content", "id"} <= set(token):
+            vocabulary[str(token["content"])] = token["id"]
     return vocabulary

@@ -4,72 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from motet_alignment.errors import NotFound, Refused, StoreError
+from motet_alignment.errors import Refused, StoreError
+from motet_alignment.store import lookup
+from motet_alignment.store.adapter import Adapter
 from motet_alignment.store.alias import ALIAS, Alias, Move, read_alias, write_alias
-from motet_alignment.store.check import read_version, verify_version
-from motet_alignment.store.engine_files import ENGINE, SCORE
+from motet_alignment.store.check import verify_version
 from motet_alignment.store.files import disk_errors, locked, sync_folder
-from motet_alignment.store.manifest import (
-    KINDS,
-    BaseFingerprint,
-    Kind,
-    Manifest,
-    check_name,
-    is_name,
-    is_version,
-    split_reference,
-)
-from motet_alignment.store.publish import TEMPLATE, Story, build
+from motet_alignment.store.manifest import KINDS, BaseFingerprint, Kind, Manifest, check_name, split_reference
+from motet_alignment.store.publish import Story, build
 from motet_alignment.store.staging import staged, sweep
 
 _LOCKS = ".locks"
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """One published version."""
-
-    manifest: Manifest
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """Its name, which other versions share."""
-        return self.manifest.name
-
-    @property
-    def version(self) -> str:
-        """The first 12 digits of its content's hash."""
-        return self.manifest.version
-
-    @property
-    def kind(self) -> Kind:
-        """What it was trained for."""
-        return self.manifest.kind
-
-    @property
-    def reference(self) -> str:
-        """``NAME@VERSION``."""
-        return self.manifest.reference
-
-    @property
-    def engine_path(self) -> Path:
-        """The folder that an engine may load: a plain LoRA, without a reward adapter's head."""
-        return self.path / ENGINE if self.kind == "reward" else self.path
-
-    @property
-    def head_path(self) -> Path | None:
-        """A reward adapter's head, the tensor ``score.weight`` of shape [1, hidden]; None for other kinds."""
-        return self.path / ENGINE / SCORE if self.kind == "reward" else None
-
-    @property
-    def chat_template(self) -> str | None:
-        """The text of its own chat template; None where the base's is used. Raises OSError."""
-        return (self.path / TEMPLATE).read_text("utf-8") if self.manifest.chat_template else None
 
 
 def default_store() -> Path:
@@ -133,62 +82,45 @@ class AdapterStore:
         return adapter
 
     def names(self) -> list[str]:
-        """Names that have versions, in order."""
-        with disk_errors("listing the store"):
-            if not self.root.exists():
-                return []
-            return sorted(entry.name for entry in self.root.iterdir() if self._version_names(entry.name))
+        """Names that have versions, in order. Raises StoreError."""
+        return lookup.names(self.root)
 
     def versions(self, name: str) -> list[Adapter]:
-        """The whole versions of ``name``, oldest first; see ``damaged`` for the others. Raises NotFound."""
-        found = self._require(name)
-        adapters = [
-            adapter for adapter in map(self._try_read, self._paths(name, found)) if adapter is not None
-        ]
-        return sorted(adapters, key=lambda adapter: (adapter.manifest.created, adapter.version))
+        """The whole versions of ``name``, oldest first; ``damaged`` has the others. Raises NotFound, StoreError."""
+        return lookup.look(self.root, name)[0]
 
     def damaged(self, name: str) -> dict[str, str]:
-        """Version -> what is wrong, of the versions of ``name`` that can't be read. Raises NotFound."""
-        reasons: dict[str, str] = {}
-        for path in self._paths(name, self._require(name)):
-            try:
-                read_version(path)
-            except NotFound:
-                continue  # removed this moment
-            except Refused as error:
-                reasons[path.name] = str(error)
-        return reasons
+        """Version -> what is wrong, of the versions of ``name`` that can't be read. Raises NotFound, StoreError."""
+        return lookup.look(self.root, name)[1]
 
     def get(self, reference: str) -> Adapter:
         """The current version of NAME, or NAME@VERSION, of which six digits are enough if only one begins so.
 
         Raises NotFound, Refused if it is damaged, StoreError if ``reference`` is no reference.
         """
-        name, asked = split_reference(reference)
-        version = self._resolve(name, asked)
-        try:
-            return self._read(self.root / name / version)
-        except NotFound:
-            if asked is not None:
-                raise
-            # Between reading the alias and the version it named, somebody moved the one and removed the other.
-            return self._read(self.root / name / self._resolve(name, None))
+        return lookup.get(self.root, reference)
 
     def current(self, name: str) -> str | None:
         """The version that ``name`` stands for; None if it stands for none. Raises StoreError, Refused."""
-        return self._alias(name).current
+        return lookup.alias(self.root, name).current
 
     def history(self, name: str) -> tuple[Move, ...]:
         """The moves of ``name``, oldest first. Raises StoreError, Refused."""
-        return self._alias(name).history
+        return lookup.alias(self.root, name).history
 
     def promote(self, reference: str) -> Adapter:
-        """Makes NAME stand for the version; ``rollback`` undoes it. Raises NotFound, Refused, StoreError."""
+        """Makes NAME stand for the version; ``rollback`` undoes it. Raises NotFound, Refused, StoreError.
+
+        A damaged ``alias.json`` is written anew, without what it stood for before.
+        """
         name, _ = split_reference(reference)
-        self._require(name)
+        lookup.require(self.root, name)
         with disk_errors(f"promoting {reference}"), self._locked(name):
             adapter = self.get(reference)
-            alias = read_alias(self.root / name)
+            try:
+                alias = read_alias(self.root / name)
+            except Refused:
+                alias = Alias()
             if (moved := alias.promoted(adapter.version, "promote")) != alias:
                 write_alias(self.root / name, moved)
         return adapter
@@ -198,43 +130,44 @@ class AdapterStore:
 
         ``promote`` undoes it. Raises Refused if no version was current before, NotFound, StoreError.
         """
-        self._require(check_name(name))
+        lookup.require(self.root, name)
         with disk_errors(f"rolling {name} back"), self._locked(name):
             alias = read_alias(self.root / name)
             try:
                 moved = alias.rolled_back()
             except Refused as error:
                 raise Refused(f"{name} can't go back: {error}") from None
-            adapter = self._read(self.root / name / str(moved.current))
+            adapter = lookup.read(self.root, name, str(moved.current))
             write_alias(self.root / name, moved)
         return adapter
 
-    def remove(self, reference: str, *, force: bool = False) -> Adapter:
-        """Removes NAME@VERSION, or NAME if it has a single version; the last version takes the name along.
+    def remove(self, reference: str, *, force: bool = False) -> str:
+        """Removes NAME@VERSION, or NAME if it has a single version, damaged or not; NAME@VERSION of what went.
 
-        The current version of several goes only by ``force``: NAME then stands for what it stood for before, or for
-        the newest that is left. Raises Refused, NotFound, StoreError.
+        The current version goes only as the last of its name, which then is no more, or by ``force``: NAME then stands
+        for what it stood for before, or for the newest that is left. Raises Refused, NotFound, StoreError.
         """
         name, asked = split_reference(reference)
+        lookup.require(self.root, name)
         with disk_errors(f"removing {reference}"), staged(self.root) as staging, self._locked(name):
-            versions = self.versions(name)
-            if asked is None and len(self._version_names(name)) > 1:
+            versions = lookup.require(self.root, name)
+            if asked is None and len(versions) > 1:
                 raise Refused(
                     f"{name} has {len(versions)} versions; say which: {name}@VERSION, or all of them"
                 )
-            adapter = versions[0] if asked is None and versions else self.get(reference)
-            current = read_alias(self.root / name).current
-            if adapter.version == current and len(versions) > 1 and not force:
+            version = versions[0] if asked is None else lookup.resolve(self.root, name, asked)
+            if len(versions) > 1 and version == read_alias(self.root / name).current and not force:
                 raise Refused(
-                    f"{adapter.reference} is the current version; promote another first, or remove it by force"
+                    f"{name}@{version} is the current version; promote another first, or remove it by force"
                 )
-            self._take_away(name, [adapter.version], staging)
-        return adapter
+            self._take_away(name, [version], staging)
+        return f"{name}@{version}"
 
     def remove_all(self, name: str) -> list[str]:
         """Removes ``name`` with all its versions, damaged ones too; which those were. Raises NotFound, StoreError."""
+        lookup.require(self.root, name)
         with disk_errors(f"removing {name}"), staged(self.root) as staging, self._locked(name):
-            versions = self._require(name)
+            versions = lookup.require(self.root, name)
             self._take_away(name, versions, staging)
         return versions
 
@@ -247,7 +180,8 @@ class AdapterStore:
         if keep < 1:
             raise StoreError(f"keep is {keep}; at least 1 version stays")
         gone: list[Adapter] = []
-        for each in self.names() if name is None else [check_name(name)]:
+        for each in self.names() if name is None else [name]:
+            lookup.require(self.root, each)
             with disk_errors(f"pruning {each}"), staged(self.root) as staging, self._locked(each):
                 alias = read_alias(self.root / each)
                 stays = {alias.current, *alias.before[-1:]}
@@ -275,7 +209,7 @@ class AdapterStore:
             sync_folder(self.root)
             return Adapter(manifest, home)
         try:
-            there = self._read(home)
+            there = lookup.read(self.root, manifest.name, manifest.version)
             verify_version(home, there.manifest)
         except Refused:
             # What is there was damaged since; the same content whole again is what its name promises.
@@ -299,68 +233,22 @@ class AdapterStore:
 
     def _take_away(self, name: str, versions: list[str], staging: Path) -> None:
         home = self.root / name
-        alias = read_alias(home)
-        left = [adapter.version for adapter in self.versions(name) if adapter.version not in versions]
-        before = [version for version in alias.before if version in left]
-        if not set(self._version_names(name)) - set(versions):
+        if not set(lookup.version_names(self.root, name)) - set(versions):
             # The whole name at once, so that it never stands there without versions.
             os.rename(home, staging / name)
             sync_folder(self.root)
             return
+        alias = read_alias(home)
+        left = [adapter.version for adapter in self.versions(name) if adapter.version not in versions]
+        before = [version for version in alias.before if version in left]
         # The alias moves first: a name never stands for a version that isn't there.
-        moved = alias.without(versions, before[-1] if before else left[-1] if left else None)
+        moved = alias.without(versions, next(reversed(before or left), None))
         if moved != alias:
             write_alias(home, moved)
         for version in versions:
             os.rename(home / version, staging / version)
         sync_folder(home)
 
-    def _resolve(self, name: str, asked: str | None) -> str:
-        found = self._require(name)
-        if asked is None:
-            current = self._alias(name).current
-            if current is None:
-                raise NotFound(
-                    f"{name} has versions ({', '.join(found[-3:])}) but stands for none; promote one"
-                )
-            return current
-        matching = [version for version in found if version.startswith(asked)]
-        if not matching:
-            raise NotFound(f"there is no {name}@{asked}; {name} has {', '.join(found[:5])}")
-        if len(matching) > 1:
-            raise StoreError(f"{name}@{asked} may mean {' or '.join(matching)}")
-        return matching[0]
-
-    def _alias(self, name: str) -> Alias:
-        check_name(name)
-        with disk_errors(f"reading {name}'s alias"):
-            return read_alias(self.root / name)
-
-    def _locked(self, name: str) -> Any:
+    def _locked(self, name: str) -> AbstractContextManager[None]:
         (self.root / _LOCKS).mkdir(exist_ok=True)
         return locked(self.root / _LOCKS / check_name(name))
-
-    def _require(self, name: str) -> list[str]:
-        found = self._version_names(check_name(name))
-        if not found:
-            raise NotFound(f"there is no adapter {name} in {self.root}")
-        return found
-
-    def _version_names(self, name: str) -> list[str]:
-        home = self.root / name
-        if not is_name(name) or home.is_symlink() or not home.is_dir():
-            return []
-        with disk_errors(f"listing {name}"):
-            return sorted(entry.name for entry in home.iterdir() if is_version(entry.name))
-
-    def _paths(self, name: str, versions: Iterable[str]) -> list[Path]:
-        return [self.root / name / version for version in versions]
-
-    def _read(self, path: Path) -> Adapter:
-        return Adapter(read_version(path), path)
-
-    def _try_read(self, path: Path) -> Adapter | None:
-        try:
-            return self._read(path)
-        except (Refused, NotFound):
-            return None

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from motet_alignment.errors import Refused
-from motet_alignment.store.store import Adapter, AdapterStore
+from motet_alignment.store.adapter import Adapter
+from motet_alignment.store.store import AdapterStore
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

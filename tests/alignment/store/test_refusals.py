@@ -73,6 +73,9 @@ def changed(tmp_path, change, **made):
         ("lora_alpha", float("nan"), "lora_alpha"),
         ("rank_pattern", {"q_proj": 0}, "rank_pattern"),
         ("rank_pattern", {"(": 8}, "no regular expression"),
+        ("rank_pattern", {"(a+)+": 8}, "too involved"),
+        ("alpha_pattern", {"a*a*a*": 8}, "too involved"),
+        ("rank_pattern", {f"layers.{n}": 8 for n in range(1025)}, "1025 patterns"),
         ("alpha_pattern", [1], "alpha_pattern"),
         ("use_future_lora", True, "use_future_lora is set, an option that this motet doesn't know"),
     ],
@@ -304,7 +307,9 @@ def test_templates_that_would_fail_are_refused(refused, tmp_path, template, word
     refused(folder, words)
 
 
-@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", "chat_template.jinja"])
+@pytest.mark.parametrize(
+    "name", "adapter_config.json adapter_model.safetensors chat_template.jinja tokenizer_config.json".split()
+)
 def test_links_and_pipes_are_refused(refused, tmp_path, name):
     folder = make_adapter(tmp_path / "linked")
     if (folder / name).exists():

@@ -139,7 +139,7 @@ def test_current_version_goes_only_by_force(publish, store):
         store.remove(a.reference)
     with pytest.raises(Refused, match="say which"):
         store.remove("tutor")
-    assert store.remove(c.reference).version == c.version
+    assert store.remove(c.reference) == c.reference
     assert store.current("tutor") == a.version
     store.remove(a.reference, force=True)
     assert store.current("tutor") == b.version
@@ -282,19 +282,35 @@ def test_linked_names_and_versions_are_not_the_stores(publish, store, tmp_path):
         store.get("tutor")
 
 
-def test_damaged_alias_is_named_and_promotion_says_so(publish, store):
-    publish(1)
-    (store.root / "tutor" / "alias.json").write_text('{"current": "../../x"}')
-    for use in (lambda: store.get("tutor"), lambda: store.rollback("tutor")):
-        with pytest.raises(Refused, match=r"alias\.json: current"):
-            use()
+def test_damaged_alias_is_named_and_mended_by_a_promotion(publish, store):
+    adapter = publish(1)
+    for content in ('{"current": "../../x"}', "{", "[" * 100_000, '{"before": ["x"]}'):
+        (store.root / "tutor" / "alias.json").write_text(content)
+        for use in (lambda: store.get("tutor"), lambda: store.rollback("tutor"), lambda: publish(2)):
+            with pytest.raises(Refused, match=r"alias\.json.*promoting tutor@VERSION writes it anew"):
+                use()
+        assert [found.version for found in store.versions("tutor")] == [adapter.version]
+        store.promote(adapter.reference)
+        assert store.get("tutor") == adapter
+    (store.root / "tutor" / "alias.json").write_text("{")
+    store.remove_all("tutor")
+    assert store.names() == []
 
 
-def test_reading_a_store_that_is_not_there_makes_nothing(tmp_path):
+def test_a_damaged_version_can_be_removed(publish, store):
+    broken, whole = publish(1), publish(2)
+    (broken.path / "motet.json").unlink()
+    assert store.remove(broken.reference) == broken.reference
+    assert store.damaged("tutor") == {}
+    assert store.get("tutor") == whole
+
+
+def test_a_store_that_is_not_there_is_made_by_publishing_only(tmp_path):
     store = AdapterStore(tmp_path / "none")
     assert store.names() == []
     assert store.sweep() == 0
-    for look in (store.get, store.versions, store.promote, store.rollback):
+    uses = (store.get, store.versions, store.promote, store.rollback, store.remove, store.remove_all)
+    for look in (*uses, lambda name: store.prune(name, 1)):
         with pytest.raises(NotFound):
             look("tutor")
     assert not store.root.exists()
