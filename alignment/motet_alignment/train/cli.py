@@ -1,0 +1,49 @@
+"""motet train: adapters from data files, published where the server finds them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from motet_alignment.errors import AlignmentError
+from motet_alignment.train.options import command
+from motet_alignment.train.settings import DpoSettings, RewardSettings, SftSettings, TrainSettings
+
+app = typer.Typer(
+    help="Train an adapter: LoRA by supervised fine-tuning, as a reward model, or by preferences (DPO). Done, it is in "
+    "the adapter store, where a running server picks it up. On several GPUs or machines: accelerate launch -m "
+    "motet_alignment.train sft ...",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@contextmanager
+def complaints() -> Iterator[None]:
+    """What the user can mend is said in a sentence, with exit code 2; Ctrl-C ends quietly and can be gone on from."""
+    try:
+        yield
+    except AlignmentError as error:
+        typer.echo(f"motet train: error: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("motet train: stopped; the same command goes on from the last checkpoint", err=True)
+        raise typer.Exit(130) from None
+
+
+def _run(settings: TrainSettings) -> None:
+    from motet_alignment.train import train
+    from motet_alignment.train.report import report
+
+    trained = train(settings)
+    # Of several processes of one training the first one talks.
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(report(settings, trained))
+
+
+for _settings in (SftSettings, RewardSettings, DpoSettings):
+    app.command(_settings.kind())(command(_settings, _run, complaints))
