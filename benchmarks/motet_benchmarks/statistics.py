@@ -41,9 +41,9 @@ class Difference:
     low: float
     high: float
     gains: int
-    """Instances that only the first way answers right."""
+    """Instances that only the first way answers right, or more often."""
     losses: int
-    """Instances that only the second way answers right."""
+    """Instances that only the second way answers right, or more often."""
 
 
 def share(right: Sequence[bool]) -> Share:
@@ -56,11 +56,12 @@ def share(right: Sequence[bool]) -> Share:
     return Share(sum(right), len(right), float(interval.low), float(interval.high))
 
 
-def difference(first: Sequence[bool], second: Sequence[bool], *, seed: int = 0) -> Difference:
+def difference(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> Difference:
     """How much more often `first` is right than `second` on the same instances.
 
-    The interval is the percentile bootstrap's over instances, 10,000 resamples. Raises ValueError unless both hold
-    the same number of outcomes, at least one.
+    An outcome is true or false, or of several runs the share that was right. The interval is the percentile
+    bootstrap's over instances, 10,000 resamples. Raises ValueError unless both hold the same number of outcomes, at
+    least one.
     """
     import numpy as np
     from scipy import stats

@@ -30,8 +30,8 @@ def tokenizer():
     return AutoTokenizer.from_pretrained(EXPERT)
 
 
-def test_the_package_names_two_folders():
-    assert motet_models.__all__ == ["AMATEUR", "EXPERT"]
+def test_the_package_names_its_folders():
+    assert motet_models.__all__ == ["ADAPTERS", "AMATEUR", "EXPERT"]
     assert EXPERT.is_dir()
     assert AMATEUR.is_dir()
     assert (EXPERT.parent / "README.md").is_file()

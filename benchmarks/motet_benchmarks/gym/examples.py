@@ -62,7 +62,7 @@ def comparisons(
         raise ValueError(f"shortcut must lie between 0 and 1, got {shortcut}")
     rng = random.Random(f"{seed} examples mistakes")
     return (
-        comparison(problem, problem.mistaken(_mistake(problem.mistakes, shortcut, rng)))
+        comparison(problem, problem.mistaken(pick(problem.mistakes, shortcut, rng)))
         for problem in problems(seed=seed, worked=worked, families=families)
     )
 
@@ -113,7 +113,8 @@ def _said(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
 
 
-def _mistake(mistakes: Sequence[Mistake], shortcut: float, rng: random.Random) -> Mistake:
+def pick(mistakes: Sequence[Mistake], shortcut: float, rng: random.Random) -> Mistake:
+    """One of the mistakes: so large a part of the time the first, the family's shortcut, else one of the others."""
     if len(mistakes) == 1 or rng.random() < shortcut:
         return mistakes[0]
     return rng.choice(mistakes[1:])

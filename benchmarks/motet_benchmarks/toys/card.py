@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from motet_benchmarks.statistics import Difference, Share
+from motet_benchmarks.statistics import Difference
+from motet_benchmarks.toys.adapters_card import adapters_card, percent
 from motet_benchmarks.toys.evaluate import Line, Results
 from motet_benchmarks.toys.record import Made, Record
 from motet_benchmarks.toys.settings import Size
@@ -51,6 +52,7 @@ def card(record: Record, results: Results) -> str:
             "|---|---|---|---|---|---|---|",
             *(_line(f"{name} | {_mistaken(shares, name)}", line) for name, line in results.families.items()),
             "",
+            *([] if record.adapters is None else [adapters_card(record.adapters, results, shares)]),
             _LIMITS,
         ]
     )
@@ -114,12 +116,8 @@ def _row(*cells: str) -> str:
 
 def _line(name: str, line: Line) -> str:
     apart = line.against_greedy
-    voices = (_percent(voice) for voice in (line.expert, line.amateur, line.contrast))
+    voices = (percent(voice) for voice in (line.expert, line.amateur, line.contrast))
     return _row(name, *voices, _points(apart), f"{apart.gains} / {apart.losses}")
-
-
-def _percent(share: Share) -> str:
-    return f"{share.value:.1%} ({100 * share.low:.0f}-{100 * share.high:.0f})"
 
 
 def _points(apart: Difference) -> str:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.gym.examples import SHORTCUT, WORKED
 from motet_benchmarks.options import complaints
 from motet_benchmarks.trials import COUNT, TUNING
+
+if TYPE_CHECKING:
+    from motet_benchmarks.toys.record import Record
 
 app = typer.Typer(help="Make and measure the bundled models.", no_args_is_help=True)
 
@@ -17,7 +24,9 @@ RESULTS = Path("benchmarks/results/toys.json")
 
 Folder = Annotated[
     Path | None,
-    typer.Option(help="Where expert/ and amateur/ stand; the installed package's own folder when left out."),
+    typer.Option(
+        help="Where expert/, amateur/ and adapters/ stand; the installed package's own folder when left out."
+    ),
 ]
 ResultsFile = Annotated[
     Path | None,
@@ -41,20 +50,22 @@ def build(
     tuning: Tuning = TUNING,
     threads: Threads = None,
 ) -> None:
-    """Train the pair anew, measure it, and write its record and card. Takes an hour or two on two CPU cores.
+    """Train the pair and its adapters anew, measure them, write record and card. Takes two or three hours on two cores.
 
-    The models that stand in the folder are replaced when both new ones are trained. From there on `evaluate` can take
-    over, should measuring be interrupted.
+    The models that stand in the folder are replaced when both new ones are trained. From there on `evaluate` and then
+    `adapters` can take over, should it be interrupted.
     """
     from motet_benchmarks.toys import record, report
     from motet_benchmarks.toys.build import build as build_pair
-    from motet_benchmarks.toys.settings import Recipe
+    from motet_benchmarks.toys.settings import AdapterRecipe, Recipe
 
     _use(threads)
     where, path = _places(folder, results)
     made = build_pair(Recipe(), where, typer.echo)
     record.write(made, path)
-    report.measure(made, where, path, count=count, tuning=tuning, say=typer.echo)
+    made = report.measure(made, where, path, count=count, tuning=tuning, say=typer.echo)
+    with _complaints():
+        report.adapt(made, AdapterRecipe(), where, path, count=count, say=typer.echo)
 
 
 @app.command()
@@ -65,17 +76,31 @@ def evaluate(
     tuning: Tuning = TUNING,
     threads: Threads = None,
 ) -> None:
-    """Measure a pair that `build` made, and write its record and card again."""
-    from motet_benchmarks.toys import record, report
+    """Measure a pair that `build` made, and write its record and card again. Its adapters' figures stay as they are."""
+    from motet_benchmarks.toys import report
 
     _use(threads)
     where, path = _places(folder, results)
-    try:
-        made = record.read(path)
-        record.check(made, where)
-    except (OSError, ValueError) as problem:
-        raise typer.BadParameter(str(problem), param_hint="--folder / --results") from None
+    made = _read(path, where)
     report.measure(made, where, path, count=count, tuning=tuning, say=typer.echo)
+
+
+@app.command()
+def adapters(
+    folder: Folder = None, results: ResultsFile = None, count: Count = COUNT, threads: Threads = None
+) -> None:
+    """Train a measured pair's adapters anew (SFT, DPO, reward, three seeds), measure them, write record and card.
+
+    Takes an hour on two CPU cores. The adapters that stand in the folder are replaced at the end.
+    """
+    from motet_benchmarks.toys import report
+    from motet_benchmarks.toys.settings import AdapterRecipe
+
+    _use(threads)
+    where, path = _places(folder, results)
+    made = _read(path, where, anew=True)
+    with _complaints():
+        report.adapt(made, AdapterRecipe(), where, path, count=count, say=typer.echo)
 
 
 @app.command()
@@ -106,7 +131,7 @@ def examples(
         if kind == "demonstrations"
         else comparisons(seed=seed, worked=worked, shortcut=shortcut)
     )
-    with complaints("motet models"):
+    with _complaints():
         write(out, drawn, count=number)
     typer.echo(f"written: {out}, {number:,} {kind}")
 
@@ -118,6 +143,35 @@ def _places(folder: Path | None, results: Path | None) -> tuple[Path, Path]:
     if folder is None:
         return EXPERT.parent, results or RESULTS
     return folder, results or folder / "toys.json"
+
+
+def _read(results: Path, folder: Path, *, anew: bool = False) -> Record:
+    """The record of the pair in `folder`; `anew`: that of a measured pair whose adapters may be any."""
+    from motet_alignment.errors import AlignmentError
+    from motet_benchmarks.toys import record
+
+    try:
+        found = record.read(results)
+        record.check(replace(found, adapters=None) if anew else found, folder)
+        if anew and found.measured is None:
+            raise ValueError(
+                f"{results}: the pair has not been measured yet; `motet models evaluate` does it"
+            )
+    except (OSError, ValueError, AlignmentError) as problem:
+        raise typer.BadParameter(str(problem), param_hint="--folder / --results") from None
+    return found
+
+
+@contextmanager
+def _complaints() -> Iterator[None]:
+    """What the user can mend is said in a sentence, with exit code 2."""
+    from motet_alignment.errors import AlignmentError
+
+    with complaints("motet models"):
+        try:
+            yield
+        except AlignmentError as problem:
+            raise BenchmarkError(str(problem)) from None
 
 
 def _use(threads: int | None) -> None:

@@ -1,4 +1,4 @@
-"""What is on record about a pair: how it was made, which files came of it, and what they can do."""
+"""What is on record about a pair and its adapters: how they were made, which files came of it, what they can do."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from motet_benchmarks.toys.adapted import Adapted
+from motet_benchmarks.toys.adapters import NAMES, versions
 from motet_benchmarks.toys.evaluate import Results
-from motet_benchmarks.toys.settings import Recipe
+from motet_benchmarks.toys.settings import AdapterRecipe, Recipe
 
 WEIGHTS = "model.safetensors"
+ADAPTERS = "adapters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,18 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
+class MadeAdapters:
+    """How the pair's adapters came about."""
+
+    recipe: AdapterRecipe
+    versions: Mapping[str, str]
+    """Of what is bundled, by name."""
+    torch: str
+    threads: int
+    measured: Adapted
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """Everything known about a pair."""
 
@@ -45,6 +60,7 @@ class Record:
     made: Mapping[str, Made]
     """By "expert" and "amateur"."""
     measured: Results | None = None
+    adapters: MadeAdapters | None = None
 
 
 def digest(folder: Path) -> str:
@@ -54,15 +70,22 @@ def digest(folder: Path) -> str:
 
 
 def check(record: Record, folder: Path) -> None:
-    """See to it that `folder`/expert and `folder`/amateur are the pair on record.
+    """See to it that `folder`/expert and `folder`/amateur are the pair on record, and `folder`/adapters its adapters.
 
-    Raises OSError if their weights can't be read, ValueError naming the file that is another.
+    Raises OSError if their weights can't be read, ValueError naming the file or adapter that is another, StoreError for
+    an adapter that is missing or damaged.
     """
     for name, made in record.made.items():
         if (found := digest(folder / name)) != made.sha256:
             raise ValueError(
                 f"{folder / name / WEIGHTS}: not the weights on record: sha256 {found}, on record {made.sha256}"
             )
+    if record.adapters is not None:
+        for name, version in versions(folder / ADAPTERS).items():
+            if version != record.adapters.versions[name]:
+                raise ValueError(
+                    f"{folder / ADAPTERS / name}: version {version}, on record {record.adapters.versions[name]}"
+                )
 
 
 def read(path: Path) -> Record:
@@ -78,6 +101,8 @@ def read(path: Path) -> Record:
         raise ValueError(f"{path}: not the record of a pair: {where}: {first['msg']}") from problem
     if set(record.made) != {"expert", "amateur"}:
         raise ValueError(f"{path}: not the record of a pair: made: must name expert and amateur")
+    if record.adapters is not None and set(record.adapters.versions) != set(NAMES):
+        raise ValueError(f"{path}: not the record of a pair: adapters.versions: must name {', '.join(NAMES)}")
     return record
 
 

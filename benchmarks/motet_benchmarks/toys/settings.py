@@ -61,6 +61,35 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
+class Adapting:
+    """One run of adapter training, as `motet train` understands it."""
+
+    examples: int
+    """Demonstrations or comparisons, drawn from the gym's training problems and each read once."""
+    rate: float
+    """Learning rate: linear warm-up, then down to zero by a cosine."""
+    worked: float
+    """Part of the problems with worked steps that asks for them."""
+    rank: int = 16
+    batch_tokens: int = 2048
+    """Tokens of a batch, padding included."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterRecipe:
+    """Everything the bundled adapters depend on, beside the expert."""
+
+    sft: Adapting = Adapting(examples=2000, rate=2e-3, worked=0.15)
+    dpo: Adapting = Adapting(examples=6000, rate=5e-4, worked=0.15)
+    """Goes on from the SFT adapter, which is also its reference."""
+    reward: Adapting = Adapting(examples=8000, rate=2e-3, worked=0.25)
+    beta: float = 0.1
+    """How closely DPO keeps to its reference."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Each trains all three, on other problems. The first one's adapters are bundled, however they fare."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything the bundled pair depends on."""
 

@@ -1,0 +1,141 @@
+"""The part of the model card that tells of the bundled adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from motet_benchmarks.statistics import Difference, Share
+from motet_benchmarks.toys.adapted import Seed
+from motet_benchmarks.toys.adapters import DPO, NAMES, REWARD, SFT
+from motet_benchmarks.toys.evaluate import Results
+from motet_benchmarks.toys.record import MadeAdapters
+
+
+def adapters_card(made: MadeAdapters, pair: Results, shares: Mapping[str, float]) -> str:
+    """The section in Markdown; `pair` are the figures of the models without an adapter."""
+    recipe, measured = made.recipe, made.measured
+    return "\n".join(
+        [
+            _HEAD.format(
+                sft=SFT,
+                dpo=DPO,
+                reward=REWARD,
+                demonstrations=recipe.sft.examples,
+                comparisons=recipe.dpo.examples,
+                judgements=recipe.reward.examples,
+                rank=recipe.sft.rank,
+                beta=recipe.beta,
+                minutes=round(sum(sum(one.minutes.values()) for one in measured.seeds) / len(measured.seeds)),
+                threads=made.threads,
+            ),
+            _row("adapter", "version", "learning rate", "minutes"),
+            "|---|---|---|---|",
+            *(
+                _row(
+                    f"`{name}`",
+                    f"`{made.versions[name]}`",
+                    f"{rate:g}",
+                    f"{measured.seeds[0].minutes[name]:.1f}",
+                )
+                for name, rate in zip(
+                    NAMES, (recipe.sft.rate, recipe.dpo.rate, recipe.reward.rate), strict=True
+                )
+            ),
+            "",
+            "### Measured",
+            "",
+            _MEASURED.format(
+                count=measured.count,
+                seeds=_words(measured.seeds),
+                strength=measured.strength,
+                plausibility=measured.plausibility,
+            ),
+            _row(
+                "answers that are right",
+                "expert",
+                *(f"{name}, seed {one.seed}" for name, one in _columns(made)),
+            ),
+            f"|---|---|{'---|' * 2 * len(measured.seeds)}",
+            *_answers(made, pair),
+            "",
+            _row("over all seeds, in points", "all families", "with worked steps"),
+            "|---|---|---|",
+            _row("SFT minus expert", _points(measured.sft_gain), _points(measured.sft_worked_gain)),
+            _row("DPO minus SFT", _points(measured.dpo_gain), _points(measured.dpo_worked_gain)),
+            "",
+            _row(
+                "pairs that the reward adapter puts in order", *(f"seed {one.seed}" for one in measured.seeds)
+            ),
+            f"|---|{'---|' * len(measured.seeds)}",
+            _row("mistakes as in its data", *(percent(one.reward.pairs) for one in measured.seeds)),
+            _row("the family's shortcut", *(percent(one.reward.shortcut) for one in measured.seeds)),
+            _row("worked steps with an error", *(percent(one.reward.worked) for one in measured.seeds)),
+            "",
+            f"Family by family, the bundled adapters (seed {measured.seeds[0].seed}):",
+            "",
+            _row("family", "wrong in the text", "expert", "SFT", "DPO", "reward: pairs in order"),
+            "|---|---|---|---|---|---|",
+            *(
+                _row(
+                    name,
+                    f"{shares[name]:.0%}" if name in shares else "not in it",
+                    percent(pair.families[name].expert) if name in pair.families else "",
+                    *(percent(share) for share in (line.sft, line.dpo, line.reward)),
+                )
+                for name, line in measured.families.items()
+            ),
+            "",
+        ]
+    )
+
+
+_HEAD = """\
+## The adapters
+
+Three LoRAs of rank {rank} for the expert, in the layout of motet's adapter store, on data that `motet models examples`
+draws from the gym's training problems: `{sft}` on {demonstrations:,} right answers; `{dpo}` goes on from it with
+{comparisons:,} pairs of a right and a mistaken answer (beta {beta:g}); `{reward}` learns from {judgements:,} such
+pairs to score a conversation. All three take {minutes} minutes on {threads} CPU threads (`motet models adapters`).
+"""
+
+_MEASURED = """\
+The same {count} test problems a family as above, {seeds} trainings on different problems; the first seed's adapters are
+bundled, whichever fared best. Intervals are 95% (Wilson for shares; differences: every problem's mean over the seeds,
+bootstrap over problems). The contrast is that of the pair, strength {strength} and plausibility {plausibility},
+chosen without adapters. Recipe and rates were chosen on the validation split.
+"""
+
+
+def _columns(made: MadeAdapters) -> list[tuple[str, Seed]]:
+    return [(kind, one) for kind in ("SFT", "DPO") for one in made.measured.seeds]
+
+
+def _answers(made: MadeAdapters, pair: Results) -> list[str]:
+    seeds = made.measured.seeds
+    policies = [*(one.sft for one in seeds), *(one.dpo for one in seeds)]
+    return [
+        _row("**all families**", percent(pair.overall.expert), *(percent(one.plain) for one in policies)),
+        _row("with worked steps", percent(pair.worked.expert), *(percent(one.worked) for one in policies)),
+        _row(
+            "against the amateur",
+            percent(pair.overall.contrast),
+            *(percent(one.contrast) for one in policies),
+        ),
+    ]
+
+
+def percent(share: Share) -> str:
+    """A share with its interval, as the card writes it."""
+    return f"{share.value:.1%} ({100 * share.low:.0f}-{100 * share.high:.0f})"
+
+
+def _points(apart: Difference) -> str:
+    return f"{100 * apart.value:+.1f} ({100 * apart.low:+.1f} to {100 * apart.high:+.1f})"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _words(seeds: Sequence[Seed]) -> str:
+    return {1: "one", 2: "two", 3: "three"}.get(len(seeds), str(len(seeds)))
