@@ -164,7 +164,9 @@ def _check_tensors(
     if not pairs:
         raise Refused(f"{WEIGHTS} holds no LoRA matrices")
     ranks = [_check_pair(module, sides, config, base) for module, sides in sorted(pairs.items())]
-    return max(ranks), tuple(sorted({module.rpartition(".")[2] for module in pairs}))
+    # vLLM reserves room for every rank that the configuration mentions, whether a module has it or not.
+    mentioned = (config["r"], *(config.get("rank_pattern") or {}).values())
+    return max(*ranks, *mentioned), tuple(sorted({module.rpartition(".")[2] for module in pairs}))
 
 
 def _check_pair(

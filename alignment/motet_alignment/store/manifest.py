@@ -70,7 +70,7 @@ class Manifest(_Record):
     kind: Kind = Field(description="What it was trained for.")
     base: BaseFingerprint = Field(description="The model it belongs to.")
     chat_template: Sha256 | None = Field(description="Of its own chat template; null: the base's is used.")
-    rank: int = Field(ge=1, le=4096, description="The largest rank of its matrices.")
+    rank: int = Field(ge=1, le=4096, description="The largest rank that its configuration mentions.")
     target_modules: tuple[Text, ...] = Field(
         max_length=4096, description="Last names of the modules it changes."
     )

@@ -16,7 +16,7 @@ from motet_alignment.store.check import verify_version
 from motet_alignment.store.files import disk_errors, locked, sync_folder
 from motet_alignment.store.manifest import KINDS, BaseFingerprint, Kind, Manifest, check_name, split_reference
 from motet_alignment.store.publish import Story, build
-from motet_alignment.store.staging import staged, sweep
+from motet_alignment.store.staging import STAGING, staged, sweep
 
 _LOCKS = ".locks"
 
@@ -197,7 +197,7 @@ class AdapterStore:
 
     def sweep(self) -> int:
         """Clears away what killed publishers left; how many rests that were. Publishing does it too."""
-        if not self.root.is_dir():
+        if not (self.root / STAGING).is_dir():
             return 0
         with disk_errors("clearing the store"):
             return sweep(self.root)

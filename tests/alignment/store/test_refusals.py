@@ -240,6 +240,13 @@ def test_ranks_by_pattern_are_read_as_peft_reads_them(publish, tmp_path):
     assert publish(folder).manifest.rank == 8
 
 
+def test_a_rank_that_no_module_has_still_needs_room(publish, base, tmp_path):
+    adapter = publish(make_adapter(tmp_path / "adapter", rank_pattern={"k_proj": 64}))
+    assert adapter.manifest.rank == 64
+    with pytest.raises(Refused, match="is of rank 64; the engine was started for 16"):
+        check(adapter, base, 16)
+
+
 def test_empty_adapter_is_refused(refused, tmp_path):
     folder = make_adapter(tmp_path / "empty")
     save_file({}, folder / "adapter_model.safetensors")
