@@ -44,7 +44,7 @@ def fingerprint(model: str | Path, revision: str | None = None) -> BaseFingerpri
     try:
         template = base.chat_template()
         return BaseFingerprint(
-            name=base.path.name or "base" if os.path.isdir(os.path.expanduser(model)) else str(model),
+            name=_name(str(model), base.path),
             weights=_weights(base),
             tokenizer=_tokenizer(base),
             chat_template=None if template is None else template_sha256(template),
@@ -53,6 +53,15 @@ def fingerprint(model: str | Path, revision: str | None = None) -> BaseFingerpri
         )
     except OSError as error:
         raise StoreError(f"{model} can't be read: {error}") from error
+
+
+def _name(model: str, folder: Path) -> str:
+    if not os.path.isdir(os.path.expanduser(model)):
+        return model
+    cached = folder.parent.parent.name
+    if folder.parent.name == "snapshots" and cached.startswith("models--"):
+        return cached.removeprefix("models--").replace("--", "/")
+    return folder.name or "base"
 
 
 def template_sha256(template: str) -> str:

@@ -180,6 +180,7 @@ def test_hub_names_are_found_in_the_local_cache(base_folder, base, tmp_path):
     )
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout) == {**base.model_dump(), "name": "some/tiny"}
+    assert fingerprint(repository / "snapshots" / ("0" * 40)).name == "some/tiny"
 
 
 @pytest.mark.parametrize("model", ["nobody/has-this", "./nowhere", "/nowhere/at/all", "a b", "x" * 300])
