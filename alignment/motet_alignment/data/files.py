@@ -53,7 +53,7 @@ def read_rows(path: Path, limits: Limits) -> Iterator[Line]:
         if size > limits.file_bytes:
             raise DataError(f"{path} is larger than {limits.file_bytes:,} bytes; split it")
         if name.endswith(".parquet"):
-            yield from _parquet(path)
+            yield from _parquet(path, limits)
         elif name.endswith(".gz"):
             with gzip.open(path) as file:
                 yield from _lines(path, cast(IO[bytes], file), limits)
@@ -221,12 +221,15 @@ def _skip(content: str, place: int) -> int:
     return place
 
 
-def _parquet(path: Path) -> Iterator[Line]:
+def _parquet(path: Path, limits: Limits) -> Iterator[Line]:
     import pyarrow as arrow
     import pyarrow.parquet as parquet
 
     try:
         with parquet.ParquetFile(path) as file:
+            groups = range(file.metadata.num_row_groups)
+            if sum(file.metadata.row_group(group).total_byte_size for group in groups) > limits.file_bytes:
+                raise DataError(f"{path} unpacks to more than {limits.file_bytes:,} bytes; split it")
             number = 0
             for batch in file.iter_batches(batch_size=1024):
                 for row in batch.to_pylist():

@@ -42,6 +42,9 @@ def read_examples(
     """
     if not paths:
         raise DataError("no data file was given")
+    resolved = [Path(path).resolve() for path in paths]
+    if twice := [path for place, path in enumerate(paths) if resolved[place] in resolved[:place]]:
+        raise DataError(f"{twice[0]} was given twice")
     asked = shape_named(shape) if shape is not None else None
     if asked is not None and kind is not None and asked.kind != kind:
         raise DataError(f"shape {asked.name!r} holds {asked.kind}s; this needs {kind}s")

@@ -132,7 +132,7 @@ def _starts(messages: Sequence[Message]) -> list[int]:
 
 def _first_fitting(starts: Sequence[int], fits: Callable[[int], bool]) -> int:
     """The earliest start that fits, found by halving; the last one where none does."""
-    if fits(starts[0]):
+    if len(starts) == 1 or fits(starts[0]):
         return starts[0]
     low, high = 0, len(starts) - 1
     while low < high:

@@ -80,7 +80,7 @@ def _marked(
     opening = tokenizer.bos_token
     spans = []
     for begin, end in marked:
-        closed = any(text[begin:end].rstrip().endswith(special) for special in specials)
+        closed = text[begin:end].rstrip().endswith(specials)
         after = next((special for special in specials if text.startswith(special, end)), None)
         ends_turn = (
             after is not None and after != opening and not _opens_turn(tokenizer, messages, after, source)
@@ -124,7 +124,7 @@ def _by_prefix(tokenizer: Any, messages: Sequence[Message], place: int, text: st
 def _end_of_turn(tokenizer: Any, text: str, begin: int, end: int) -> int:
     """Leaves out the white space behind the token that ends the turn: nobody asks the model for it."""
     trimmed = text[begin:end].rstrip()
-    if any(trimmed.endswith(special) for special in _specials(tokenizer)):
+    if trimmed.endswith(_specials(tokenizer)):
         return begin + len(trimmed)
     return end
 

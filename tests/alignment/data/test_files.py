@@ -119,7 +119,13 @@ def test_files_larger_than_the_limit_are_refused(tmp_path):
     plain, packed = tmp_path / "a.jsonl", tmp_path / "b.jsonl.gz"
     plain.write_text(TEXT * 100, encoding="utf-8")
     packed.write_bytes(gzip.compress((TEXT * 100).encode()))
+    table = tmp_path / "c.parquet"
+    parquet.write_table(arrow.Table.from_pylist(ROWS * 500), table, use_dictionary=False, compression="zstd")
     limits = Limits(file_bytes=2000)
+    with pytest.raises(
+        DataError, match=r"c\.parquet unpacks to more than 2,000 bytes|larger than 2,000 bytes"
+    ):
+        read_examples(table, limits=limits)
     with pytest.raises(DataError, match="is larger than 2,000 bytes"):
         read_examples(plain, limits=limits)
     with pytest.raises(DataError, match="unpacks to more than 2,000 bytes"):

@@ -75,6 +75,13 @@ def test_an_empty_file_is_refused(lines):
     assert refusal() == "no data file was given"
 
 
+def test_a_file_given_twice_is_refused(lines, tmp_path):
+    path = lines(CHAT)
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(path)
+    assert refusal(path, link) == f"{link} was given twice"
+
+
 def test_a_mixed_file_is_refused_with_its_lines(lines):
     path = lines(CHAT, PAIR, CHAT, PAIR, PAIR)
     message = refusal(path)
