@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from motet_benchmarks.adapters.cli import adapters
 from motet_benchmarks.options import (
     RESULTS,
     Amateur,
@@ -36,6 +37,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(adapters)
 
 
 @app.command()
