@@ -92,7 +92,7 @@ def run_folder(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise TrainError(f"--folder {folder}: another training is running there") from None
-        if resume is False:
+        if resume is False and (folder / _RUN).exists():
             _clear(folder)
         known = _known(folder)
         if known is None:

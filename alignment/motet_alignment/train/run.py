@@ -20,7 +20,7 @@ from motet_alignment.train.estimates import Estimate, as_json
 from motet_alignment.train.evaluation import find_evaluation, greedy
 from motet_alignment.train.inputs import Inputs, read_inputs
 from motet_alignment.train.models import Base, checkpoints_gradients, load_model, open_base
-from motet_alignment.train.plan import Batching, make_plan
+from motet_alignment.train.plan import Batching, Plan, make_plan
 from motet_alignment.train.settings import DpoSettings, RewardSettings, SftSettings, TrainSettings, check
 
 RESULT = "result.json"
@@ -75,23 +75,7 @@ def _train(
     from motet_alignment.train.trainer import Work
     from motet_alignment.train.watching import Bar, Record, Seal
 
-    batching = Batching(
-        tokens=settings.batch_tokens or _BATCH_TOKENS,
-        size=settings.batch_size,
-        row=base.context if isinstance(settings, SftSettings) and settings.packing else 0,
-    )
-    if batching.row and settings.batch_size is None:
-        batching = Batching(batching.tokens, row=max(min(base.context, batching.tokens), _longest(inputs)))
-    lengths = [sample.longest * len(sample.texts) for sample in inputs.samples]
-    plan = make_plan(
-        lengths,
-        batching,
-        epochs=settings.epochs,
-        steps=settings.steps,
-        seed=settings.seed,
-        processes=place.processes,
-        accumulation=settings.accumulation,
-    )
+    plan, batching = planned(settings, base, inputs, place)
     work = Work(plan, inputs.samples, inputs.held_out, batching, base.tokenizer.pad_token_id, place.process)
     model = load_model(settings, base, place)
     begin = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
@@ -131,6 +115,26 @@ def _train(
             metrics |= {f"{name}_{figure}": estimate for figure, estimate in said.items()}
         return _finish(settings, base, inputs, place, folder, policy, metrics)
     return Trained(None, folder, metrics)
+
+
+def planned(settings: TrainSettings, base: Base, inputs: Inputs, place: Place) -> tuple[Plan, Batching]:
+    """Every batch of the run."""
+    tokens = settings.batch_tokens or _BATCH_TOKENS
+    row = 0
+    if isinstance(settings, SftSettings) and settings.packing:
+        longest = max(sample.longest for sample in inputs.samples)
+        row = base.context if settings.batch_size is not None else max(min(base.context, tokens), longest)
+    batching = Batching(tokens, settings.batch_size, row)
+    plan = make_plan(
+        [sample.longest * len(sample.texts) for sample in inputs.samples],
+        batching,
+        epochs=settings.epochs,
+        steps=settings.steps,
+        seed=settings.seed,
+        processes=place.processes,
+        accumulation=settings.accumulation,
+    )
+    return plan, batching
 
 
 def _finish(
@@ -288,7 +292,3 @@ def _memory_errors(settings: TrainSettings) -> Iterator[None]:
             "out of memory; lower --batch-tokens (and raise --accumulation), lower --context, or take "
             "--gradient-checkpointing"
         ) from None
-
-
-def _longest(inputs: Inputs) -> int:
-    return max(sample.longest for sample in inputs.samples)
