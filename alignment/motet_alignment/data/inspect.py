@@ -82,6 +82,9 @@ class Inspection(_Frozen):
     )
     learnt: Lengths = Field(description="Tokens that carry loss.")
     fit: Fit
+    open_ended: int = Field(
+        description="Uncut texts whose last answer ends without a special token: nothing teaches the model to stop."
+    )
     filters: dict[str, int] = Field(description="Examples that the filters would leave out, by reason.")
     sample_source: str
     sample: tuple[Piece, ...]
@@ -154,6 +157,7 @@ def inspect_file(
         conversations=lengths([len(one.input_ids) for one in whole]),
         learnt=lengths([sum(one.assistant) for one in whole]),
         fit=_fit(fitted, refusals, context),
+        open_ended=_open_ended(tokenizer, whole),
         filters=report.counts,
         sample_source=examples.items[sample - 1].source,
         sample=tuple(_pieces(tokenizer, examples.items[sample - 1], context)),
@@ -215,6 +219,13 @@ def _fit(fitted: list[Rendered], refusals: list[str], context: int) -> Fit:
         rows=rows,
         filled=sum(sizes) / (rows * context) if rows else 0.0,
     )
+
+
+def _open_ended(tokenizer: Any, whole: Sequence[Rendered]) -> int:
+    """How many texts have a last token to learn that stands for text."""
+    specials = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    last = [len(one.assistant) - 1 - one.assistant[::-1].index(1) for one in whole]
+    return sum(one.input_ids[place] not in specials for one, place in zip(whole, last, strict=True))
 
 
 def _exchanges(examples: Examples) -> dict[int, int]:

@@ -84,6 +84,12 @@ def _facts(inspection: Inspection) -> Table:
             f"{fit.whole:,} whole, {fit.shortened:,} lose oldest turns, {fit.cut:,} lose the end of the answer, "
             f"{fit.refused:,} refused",
         ),
+        (
+            "end of turn",
+            f"not learnt in {inspection.open_ended:,}: the template writes no special token behind the answer"
+            if inspection.open_ended
+            else "learnt",
+        ),
         ("packed", f"{fit.rows:,} rows, {fit.filled:.0%} full"),
         (
             "filters would drop",

@@ -45,57 +45,78 @@ def chat_text(
 def assistant_spans(
     tokenizer: Any, messages: Sequence[Message], source: str, *, last_only: bool = False
 ) -> tuple[str, list[Span]]:
-    """The conversation's text and, for each assistant turn with weight, the characters [begin, end) to learn.
+    """The conversation's text and, for the assistant's turns with weight, the characters [begin, end) to learn.
 
     A span holds the turn's text and the token that ends the turn, not what the template writes for the assistant
-    before or after it. `last_only` asks for the last assistant turn alone. Raises `DataError` where the
-    template fails or doesn't show where a turn begins, and `TurnRewritten` where it writes an earlier turn otherwise
-    when more turns follow (`render_turns` makes one text for each).
+    before or after it. `last_only` asks for the last assistant turn alone. Raises `DataError` where the template
+    fails, leaves a turn's text out or doesn't show where it begins, and `TurnRewritten` where it writes an earlier
+    turn otherwise when more turns follow (`render_turns` makes one text for each).
     """
     text, marked = _render(tokenizer, messages, source)
     turns = [place for place, message in enumerate(messages) if message.role == "assistant"]
-    if last_only:
-        turns = turns[-1:]
+    wanted = [place for place in (turns[-1:] if last_only else turns) if messages[place].weight]
     if _GENERATION.search(template_of(tokenizer)):
-        spans = _marked(tokenizer, messages, source, text, marked)
-        spans = spans[-1:] if last_only else spans
+        blocks = _blocks(tokenizer, messages, turns, text, marked, source)
+        found = {place: _marked(tokenizer, messages, place, text, blocks[place], source) for place in wanted}
     else:
-        spans = [_by_prefix(tokenizer, messages, place, text, source) for place in turns]
-    return text, [span for span, place in zip(spans, turns, strict=True) if messages[place].weight]
+        found = {place: [_by_prefix(tokenizer, messages, place, text, source)] for place in wanted}
+    for place, spans in found.items():
+        _check_written(messages[place], place, "".join(text[begin:end] for begin, end in spans), source)
+    return text, [span for spans in found.values() for span in spans]
+
+
+def _blocks(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    turns: Sequence[int],
+    text: str,
+    marked: Sequence[Span],
+    source: str,
+) -> dict[int, list[Span]]:
+    """The template's `{% generation %}` blocks by the turn that they belong to, at least one for each."""
+    if len(marked) == len(turns):
+        return {place: [span] for place, span in zip(turns, marked, strict=True)}
+    prompts = [chat_text(tokenizer, messages[:place], source, generation_prompt=True) for place in turns]
+    owned: dict[int, list[Span]] = {place: [] for place in turns}
+    for begin, end in marked:
+        before = [place for place, prompt in zip(turns, prompts, strict=True) if len(prompt) < end]
+        if before and end > begin:
+            owned[before[-1]].append((begin, end))
+    if not all(map(text.startswith, prompts)) or not all(owned.values()):
+        reason = f"the chat template marks {len(marked)} {{% generation %}} blocks for {len(turns)} assistant turns"
+        raise DataError(_at(source, reason))
+    return owned
 
 
 def _marked(
-    tokenizer: Any, messages: Sequence[Message], source: str, text: str, marked: list[Span]
+    tokenizer: Any, messages: Sequence[Message], place: int, text: str, blocks: Sequence[Span], source: str
 ) -> list[Span]:
-    """The template's own `{% generation %}` blocks, with the end-of-turn token where they leave it outside."""
-    count = sum(message.role == "assistant" for message in messages)
-    if len(marked) != count:
-        raise DataError(
-            _at(
-                source,
-                f"the chat template marks {len(marked)} {{% generation %}} blocks for {count} assistant turns",
-            )
-        )
-    specials = _specials(tokenizer)
-    opening = tokenizer.bos_token
-    spans = []
-    for begin, end in marked:
-        closed = text[begin:end].rstrip().endswith(specials)
-        after = next((special for special in specials if text.startswith(special, end)), None)
-        ends_turn = (
-            after is not None and after != opening and not _opens_turn(tokenizer, messages, after, source)
-        )
-        spans.append((begin, end + len(after)) if after and ends_turn and not closed else (begin, end))
-    return spans
+    """A turn's blocks without the prompt's end and the white space behind, and with the token that ends the turn.
+
+    Templates differ in how much of a turn they mark; what the model has to write does not.
+    """
+    prompt = chat_text(tokenizer, messages[:place], source, generation_prompt=True)
+    begin, end = blocks[-1]
+    closed = _end_of_turn(tokenizer, text, begin, end)
+    after = next((special for special in _specials(tokenizer) if text.startswith(special, end)), "")
+    if closed < end or text[begin:end].endswith(_specials(tokenizer)):
+        end = closed
+    elif after and after != tokenizer.bos_token:
+        before = chat_text(tokenizer, messages[:place], source)
+        # A token with which turns begin can't be what ends this one.
+        end += 0 if prompt[len(before) :].startswith(after) else len(after)
+    spans = [*blocks[:-1], (begin, end)]
+    first = len(prompt) if text.startswith(prompt) else 0
+    return [(max(begin, first), end) for begin, end in spans if end > first]
 
 
-def _opens_turn(tokenizer: Any, messages: Sequence[Message], special: str, source: str) -> bool:
-    """Whether the template begins the assistant's turn with this token, so that it can't be what ends one."""
-    first = next(place for place, message in enumerate(messages) if message.role == "assistant")
-    before = chat_text(tokenizer, messages[:first], source)
-    return chat_text(tokenizer, messages[:first], source, generation_prompt=True)[len(before) :].startswith(
-        special
-    )
+def _check_written(message: Message, place: int, written: str, source: str) -> None:
+    """Raises `DataError` where the turn's last words are not in what the template wrote for it.
+
+    Some templates expect contents in another form and leave out text that comes as a string.
+    """
+    if message.content.strip().splitlines()[-1].strip() not in written:
+        raise DataError(_at(source, f"the chat template leaves out the text of messages[{place}]"))
 
 
 def _by_prefix(tokenizer: Any, messages: Sequence[Message], place: int, text: str, source: str) -> Span:

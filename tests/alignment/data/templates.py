@@ -61,6 +61,23 @@ MARKED_SHORT = (
     "{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+#: Puts another special token between the turns, behind the one that ends the answer.
+MARKED_APART = MARKED_SHORT.replace("{{ m.content }}{% endgen", "{{ m.content }}<|im_end|>{% endgen").replace(
+    "{% endif %}<|im_end|>\n{% endfor %}", "<|im_end|>{% endif %}<|endoftext|>{% endfor %}"
+)
+#: Marks the header and the line's end with the answer.
+MARKED_WIDE = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}<|im_start|>assistant\n{{ m.content }}"
+    "<|im_end|>\n{% endgeneration %}{% else %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+#: Marks the thinking and the answer apart, with nothing in the first block here.
+MARKED_TWICE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
+    "{% generation %}{% endgeneration %}{% generation %}{{ m.content[:2] }}{% endgeneration %}"
+    "{% generation %}{{ m.content[2:] }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 #: Has no token that ends a turn: the next turn's first token follows the answer, and must not be learnt.
 MARKED_OPEN = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
@@ -105,5 +122,8 @@ STYLES = {
     ),
     "plain": Style(PLAIN, (), ("Pong.\n\n", "Bang.\n\n")),
     "marked short": Style(MARKED_SHORT, (), ("Pong.<|im_end|>", "Bang.<|im_end|>")),
+    "marked apart": Style(MARKED_APART, (), ("Pong.<|im_end|>", "Bang.<|im_end|>")),
+    "marked wide": Style(MARKED_WIDE, (), ("Pong.<|im_end|>", "Bang.<|im_end|>")),
+    "marked twice": Style(MARKED_TWICE, (), ("Pong.<|im_end|>", "Bang.<|im_end|>")),
     "marked open": Style(MARKED_OPEN, (), ("Pong.", "Bang.")),
 }

@@ -67,12 +67,13 @@ def test_duplicates_word_for_word(lines):
 
 
 def test_near_duplicates_by_their_true_similarity(lines):
-    near, far = STORY.replace("winter", "summer"), STORY.replace("fox", "hen").replace("geese", "cats")
+    near, far = STORY.replace("winter", "summer"), STORY.replace("for winter", "in summer")
     rows = [asked("Tell.", text) for text in (STORY, near, far)]
     likeness = [
         jaccard(shingles(words("Tell. " + STORY)), shingles(words("Tell. " + text))) for text in (near, far)
     ]
-    assert likeness[0] > 0.8 > likeness[1]
+    # Close enough for MinHash to take it for one, and still another.
+    assert likeness[0] > 0.8 > likeness[1] > 0.75
     places, report = outcome(lines, rows, FilterSettings(near_duplicates=0.8))
     assert places == [1, 3]
     assert report.counts == {"near-duplicate": 1}

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from rich.console import Console
+from tests.alignment.data.templates import PLAIN
 
 from motet_alignment.data import FilterSettings
 from motet_alignment.data.inspect import inspect_file, lengths
@@ -75,6 +76,15 @@ def test_a_file_that_no_template_takes_is_refused(lines, tokenizer, monkeypatch)
         DataError, match=r"no example can be rendered; the first: .*:1: the chat template fails: never"
     ):
         inspect_file(path, tokenizer, context=200)
+
+
+def test_answers_that_teach_no_end_are_counted(lines, tokenizer, monkeypatch):
+    path = lines(chat("1", "2"), chat("1", "3"))
+    assert inspect_file(path, tokenizer, context=200).open_ended == 0
+    monkeypatch.setattr(tokenizer, "chat_template", PLAIN)
+    found = inspect_file(path, tokenizer, context=200)
+    assert found.open_ended == 2
+    assert "not learnt in 2: the template writes no special token" in shown(found)
 
 
 def test_a_sample_that_is_not_there(lines, tokenizer):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 from tests.alignment.data.templates import CHATML, HEADERS, MARKED_OPEN, PREFILLED, STYLES, THINKING, Style
 
@@ -150,6 +154,47 @@ def test_an_answer_that_melts_into_its_prompt_is_refused(chat):
         DataError, match=r"x:1: the tokenizer merges the end of the prompt with the beginning"
     ):
         render(tokenizer, chat("c", "bc"), context=9, source="x:1")
+
+
+def test_a_template_that_leaves_out_the_answer_is_refused(chat):
+    """Templates of vision models want a list of parts, and pass over text that is a string."""
+    parts = "{{ m.role }}: {% for part in m.content if part.text is defined %}{{ part.text }}{% endfor %}<|im_end|>"
+    tokenizer = tokenizer_of(Style("{% for m in messages %}" + parts + "{% endfor %}", (), ("", "")))
+    with pytest.raises(DataError, match=r"v:1: the chat template leaves out the text of messages\[1\]"):
+        render(tokenizer, chat("a", "b"), context=100, source="v:1")
+
+
+def published_templates() -> list[Path]:
+    """The chat templates that TRL comes with, which are those of many models."""
+    folder = find_spec("trl").submodule_search_locations[0]
+    return sorted(Path(folder, "chat_templates").glob("*.jinja"))
+
+
+def test_published_templates_are_learnt_from_rightly_or_refused(chat, learnt):
+    """Neither may a word of the user's be learnt, nor an answer be missed or learnt twice."""
+    tokenizer = tokenizer_of(Style(CHATML, (), ("", ""), bos="<bos>"))
+    sources = {path.name: path.read_text(encoding="utf-8") for path in published_templates()}
+    marks = {
+        mark
+        for source in sources.values()
+        for mark in re.findall(r"<[|｜][^<>|｜\s]+[|｜]>|<\w+_of_turn>", source)
+    }
+    tokenizer.add_tokens(sorted(marks), special_tokens=True)
+    refused = {}
+    for name, source in sources.items():
+        tokenizer.chat_template = source
+        try:
+            texts = render_turns(
+                tokenizer, chat("Ping?", "Pong.", "Again?", "Bang."), context=9000, source=name
+            )
+        except DataError as error:
+            refused[name] = str(error)
+            continue
+        said = "".join(run for text in texts for run in learnt(tokenizer, text))
+        assert [said.count(word) for word in ("Ping?", "Pong.", "Again?", "Bang.")] == [0, 1, 0, 1], name
+    assert len(sources) > 30, "TRL keeps its templates elsewhere now: look for them"
+    assert len(refused) < len(sources) / 4, refused
+    assert all(message.startswith(f"{name}: the chat template") for name, message in refused.items())
 
 
 def test_a_model_without_a_chat_template_is_refused(chat):

@@ -97,6 +97,14 @@ def test_the_weights_make_the_formula(tokenizer, chat, lines, alpha):
     assert sum(sum(weights) for weights in mixed.weights) == pytest.approx(1)
 
 
+def test_a_blocks_first_token_has_nothing_to_be_predicted_from(tokenizer, chat):
+    rows = pack([render(tokenizer, chat("a", "b"), context=64)], 64)
+    mixed = mix(rows, [[5, 6, 7], [8, 9]], 0.25)
+    assert [row.labels for row in mixed.rows[1:]] == [[IGNORED, 6, 7], [IGNORED, 9]]
+    assert [row.position_ids for row in mixed.rows[1:]] == [[0, 1, 2], [0, 1]]
+    assert mixed.weights[1:] == [[0.0, 0.25, 0.25], [0.0, 0.25]]
+
+
 def test_a_mix_without_one_of_its_parts(tokenizer, chat):
     rows = pack([render(tokenizer, chat("a", "b"), context=64)], 64)
     assert mix(rows, [], 1.0).rows == rows
