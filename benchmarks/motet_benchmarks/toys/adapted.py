@@ -47,6 +47,8 @@ class Seed:
     seed: int
     minutes: Mapping[str, float]
     """Of training, by adapter."""
+    pairs: int
+    """Problems that SFT got wrong and DPO learnt from."""
     sft: Policy
     dpo: Policy
     reward: Judge
@@ -106,7 +108,7 @@ class Measuring:
         """Measure the adapters of one seed."""
         policies = {name: self._policy(name, run.adapters[name].path) for name in (SFT, DPO)}
         judge, right = self._judge(run.adapters[REWARD].path)
-        self._seeds.append(Seed(run.seed, run.minutes, policies[SFT], policies[DPO], judge))
+        self._seeds.append(Seed(run.seed, run.minutes, run.pairs, policies[SFT], policies[DPO], judge))
         if not self._families:
             self._families = self._by_family(right)
         for name, policy in policies.items():

@@ -8,14 +8,23 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from motet_alignment.store import Adapter, AdapterStore, fingerprint
 from motet_alignment.train import DpoSettings, RewardSettings, SftSettings, TrainSettings, train
-from motet_benchmarks.gym.examples import comparisons, demonstrations, write
+from motet_benchmarks.gym.examples import (
+    Example,
+    comparison,
+    comparisons,
+    demonstrations,
+    problems,
+    write,
+)
+from motet_benchmarks.gym.instance import Instance
 from motet_benchmarks.toys.settings import AdapterRecipe, Adapting
 
 SFT, DPO, REWARD = NAMES = ("motet-sft", "motet-dpo", "motet-reward")
@@ -31,6 +40,9 @@ class Run:
     seed: int
     adapters: dict[str, Adapter]
     minutes: dict[str, float]
+    """Of training, by adapter."""
+    pairs: int
+    """Problems that the SFT adapter got wrong and DPO learnt from."""
 
 
 def train_run(recipe: AdapterRecipe, seed: int, expert: Path, work: Path, say: Callable[[str], None]) -> Run:
@@ -39,13 +51,12 @@ def train_run(recipe: AdapterRecipe, seed: int, expert: Path, work: Path, say: C
     Raises AlignmentError where a training can't be done.
     """
     store = work / "store"
-    demonstrated = work / f"demonstrations-{seed}.jsonl"
-    preferred = work / f"preferences-{seed}.jsonl"
-    judged = work / f"judgements-{seed}.jsonl"
-    # Other problems for each seed and kind: what DPO and the reward adapter learn from, SFT hasn't simply seen.
-    write(demonstrated, demonstrations(seed=3 * seed, worked=recipe.sft.worked), count=recipe.sft.examples)
-    write(preferred, comparisons(seed=3 * seed + 1, worked=recipe.dpo.worked), count=recipe.dpo.examples)
-    write(judged, comparisons(seed=3 * seed + 2, worked=recipe.reward.worked), count=recipe.reward.examples)
+    demonstrated, preferred, judged = (
+        work / f"{kind}-{seed}.jsonl" for kind in ("demonstrations", "preferences", "judgements")
+    )
+    # Each seed and kind draws other problems: what DPO and the reward adapter learn from, SFT hasn't simply seen.
+    write(demonstrated, demonstrations(seed=3 * seed, worked=recipe.sft.worked), count=recipe.sft.problems)
+    write(judged, comparisons(seed=3 * seed + 2, worked=recipe.reward.worked), count=recipe.reward.problems)
 
     def options(name: str, adapting: Adapting, data: Path) -> dict[str, object]:
         return {
@@ -76,13 +87,34 @@ def train_run(recipe: AdapterRecipe, seed: int, expert: Path, work: Path, say: C
         return adapter
 
     start = trained(SftSettings.model_validate(options(SFT, recipe.sft, demonstrated)))
+    asked = problems(seed=3 * seed + 1, worked=recipe.dpo.worked)
+    wrong = own_mistakes(expert, start.path, list(islice(asked, recipe.dpo.problems)))
+    pairs = write(preferred, wrong, count=len(wrong))
+    say(f"seed {seed}: {pairs:,} of {recipe.dpo.problems:,} problems answered wrongly by {start.reference}")
     trained(
         DpoSettings.model_validate(
             {**options(DPO, recipe.dpo, preferred), "from": start.reference, "beta": recipe.beta}
         )
     )
     trained(RewardSettings.model_validate(options(REWARD, recipe.reward, judged)))
-    return Run(seed, adapters, minutes)
+    return Run(seed, adapters, minutes, pairs)
+
+
+def own_mistakes(expert: Path, adapter: Path, asked: Sequence[Instance]) -> list[Example]:
+    """The problems that the expert with `adapter` gets wrong, each with the right answer and its own."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from motet_benchmarks.toys.answers import answers
+
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(expert), str(adapter)).eval()
+    said = answers(asked, AutoTokenizer.from_pretrained(expert), model)
+    # An empty answer, or one that begins or ends in blanks, is none that a data file may hold.
+    return [
+        comparison(problem, text)
+        for problem, text in zip(asked, said, strict=True)
+        if text and text == text.strip() and not problem.grade(text)
+    ]
 
 
 def publish(run: Run, expert: Path, folder: Path) -> dict[str, str]:

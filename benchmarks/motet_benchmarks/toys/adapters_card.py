@@ -20,9 +20,10 @@ def adapters_card(made: MadeAdapters, pair: Results, shares: Mapping[str, float]
                 sft=SFT,
                 dpo=DPO,
                 reward=REWARD,
-                demonstrations=recipe.sft.examples,
-                comparisons=recipe.dpo.examples,
-                judgements=recipe.reward.examples,
+                demonstrations=recipe.sft.problems,
+                asked=recipe.dpo.problems,
+                pairs=measured.seeds[0].pairs,
+                judgements=recipe.reward.problems,
                 rank=recipe.sft.rank,
                 beta=recipe.beta,
                 minutes=round(sum(sum(one.minutes.values()) for one in measured.seeds) / len(measured.seeds)),
@@ -92,10 +93,11 @@ def adapters_card(made: MadeAdapters, pair: Results, shares: Mapping[str, float]
 _HEAD = """\
 ## The adapters
 
-Three LoRAs of rank {rank} for the expert, in the layout of motet's adapter store, on data that `motet models examples`
-draws from the gym's training problems: `{sft}` on {demonstrations:,} right answers; `{dpo}` goes on from it with
-{comparisons:,} pairs of a right and a mistaken answer (beta {beta:g}); `{reward}` learns from {judgements:,} such
-pairs to score a conversation. All three take {minutes} minutes on {threads} CPU threads (`motet models adapters`).
+Three LoRAs of rank {rank} for the expert, in the layout of motet's adapter store, trained by `motet train`'s own code
+on training problems of the gym. `{sft}` imitates {demonstrations:,} right answers. `{dpo}` goes on from it: of
+{asked:,} other problems that adapter got {pairs:,} wrong, and DPO (beta {beta:g}) prefers the right answer to its own.
+`{reward}` scores conversations; it learnt from {judgements:,} pairs of a right answer and a systematic mistake. All
+three take {minutes} minutes of training on {threads} CPU threads (`motet models adapters`).
 """
 
 _MEASURED = """\

@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 from motet_alignment.errors import AlignmentError
 from motet_alignment.store import AdapterStore, fingerprint
 from motet_benchmarks import gym
-from motet_benchmarks.toys import Recipe, Training, cli
+from motet_benchmarks.gym.examples import comparison
+from motet_benchmarks.toys import Recipe, Training, answers, cli
 from motet_benchmarks.toys.adapted import Scorer
-from motet_benchmarks.toys.adapters import BASE, DPO, NAMES, REWARD, SFT
+from motet_benchmarks.toys.adapters import BASE, DPO, NAMES, REWARD, SFT, own_mistakes
 from motet_benchmarks.toys.build import build
 from motet_benchmarks.toys.card import card
 from motet_benchmarks.toys.evaluate import Outcomes, Results
@@ -23,8 +24,19 @@ from motet_benchmarks.toys.report import adapt
 from motet_benchmarks.toys.settings import AdapterRecipe, Adapting, Size
 
 TINY = Size(layers=1, hidden=32, intermediate=64, heads=1, head_size=32, context=256)
-SHORT = Adapting(examples=24, rate=1e-3, worked=0.5, rank=4, batch_tokens=1024)
+SHORT = Adapting(problems=24, rate=1e-3, worked=0.5, rank=4, batch_tokens=1024)
 RECIPE = AdapterRecipe(sft=SHORT, dpo=SHORT, reward=SHORT, seeds=(5, 6))
+
+
+def spoken(problems, tokenizer, model, **more):
+    """What a model might say that makes mistakes, and now and then says what no data file may hold."""
+    ways = (
+        lambda problem: problem.target,
+        lambda problem: problem.mistaken(problem.mistakes[0]),
+        lambda problem: "",
+        lambda problem: f" {problem.mistakes[0].text}",
+    )
+    return [ways[place % 4](problem) for place, problem in enumerate(problems)]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +50,11 @@ def pair(tmp_path_factory):
     line = Outcomes(["addition"] * 2, [True, False], [False] * 2, [True] * 2).line()
     measured = Results(1, 0, 0.5, 0.1, (), line, line, {"addition": line})
     said: list[str] = []
-    adapt(replace(made, measured=measured), RECIPE, folder, folder / "toys.json", count=1, say=said.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers, "answers", spoken)
+        adapt(
+            replace(made, measured=measured), RECIPE, folder, folder / "toys.json", count=1, say=said.append
+        )
     return folder, read(folder / "toys.json"), said
 
 
@@ -55,7 +71,9 @@ def test_the_first_seeds_adapters_are_a_store_by_themselves(pair):
         assert known.differences(adapter.manifest.base) == ()
         assert adapter.manifest.base.name == BASE
         assert adapter.manifest.settings["seed"] == 5
-        assert [file.examples for file in adapter.manifest.data] == [24]
+    learnt = {name: store.get(name).manifest.data[0].examples for name in NAMES}
+    assert learnt == {SFT: 24, DPO: 6, REWARD: 24}
+    assert record.adapters.measured.seeds[0].pairs == 6
     start = store.get(SFT).reference
     assert store.get(DPO).manifest.parents == (start,)
     assert store.get(DPO).manifest.settings["from"] == start
@@ -95,7 +113,16 @@ def test_every_seed_is_on_record_and_in_the_card(pair):
         assert f"| `{name}` | `{record.adapters.versions[name]}` |" in text
     assert "SFT, seed 6 | DPO, seed 5" in text
     assert "{" not in text
-    assert sum(line.startswith("seed 6: ") for line in said) == 6
+    assert sum(line.startswith("seed 6: ") for line in said) == 7
+
+
+def test_preferences_are_between_the_right_answer_and_the_adapters_own_wrong_one(pair, monkeypatch):
+    folder, _, _ = pair
+    monkeypatch.setattr(answers, "answers", spoken)
+    asked = gym.instances("train", count=1, seed=0)
+    sft = AdapterStore(folder / "adapters").get(SFT).path
+    found = own_mistakes(folder / "expert", sft, asked)
+    assert found == [comparison(one, one.mistaken(one.mistakes[0])) for one in asked[1::4]]
 
 
 def test_other_adapters_than_those_on_record_are_named(pair):
