@@ -12,6 +12,7 @@ from tests.servers import free_port, wait_for
 
 from motet_decoding.errors import LaunchError
 from motet_server import launch, vllm_private
+from motet_server.adapters.settings import AdapterOptions
 from motet_server.launch import ServeCommand
 
 pytestmark = pytest.mark.engine
@@ -26,7 +27,9 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def command(model: str, *vllm: str, port: int = 0) -> ServeCommand:
-    return ServeCommand(model=model, port=port, vllm=vllm, verbose=True)
+    return ServeCommand(
+        model=model, port=port, vllm=vllm, verbose=True, adapters=AdapterOptions(enabled=False)
+    )
 
 
 @pytest.mark.parametrize(

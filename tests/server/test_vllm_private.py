@@ -187,3 +187,82 @@ def test_a_missing_chat_template_is_noticed(models, name, expected):
     options = vllm_private.parse_options([str(getattr(models, name))], {"enforce_eager": True})
     options.model = options.model_tag
     assert vllm_private.has_chat_template(options) is expected
+
+
+def test_adapters_are_told_to_vllm_under_a_name_that_keys_its_cache(tmp_path):
+    from vllm.v1.core import kv_cache_utils
+
+    request = vllm_private.lora_request("polite@0123456789ab", 7, tmp_path)
+    assert (request.lora_name, request.lora_int_id, request.lora_path, request.load_inplace) == (
+        "polite@0123456789ab",
+        7,
+        str(tmp_path),
+        False,
+    )
+    keys = kv_cache_utils._gen_lora_extra_hash_keys(SimpleNamespace(lora_request=request))
+    assert keys == [("lora", "polite@0123456789ab", str(tmp_path))]
+
+
+def test_what_vllm_looks_up_by_a_requests_model_is_what_is_put_in():
+    from vllm.entrypoints.openai.models.serving import OpenAIServingModels
+    from vllm.entrypoints.serve.engine.serving import BaseServing
+
+    assert "self.lora_requests: dict[str, LoRARequest] = {}" in inspect.getsource(OpenAIServingModels)
+    models = SimpleNamespace(lora_requests={"polite@0123456789ab": "its request"})
+    state = SimpleNamespace(openai_serving_models=models)
+    assert vllm_private.loaded_adapters(state) is models.lora_requests
+    found = BaseServing._maybe_get_adapters(
+        SimpleNamespace(models=models), SimpleNamespace(model="polite@0123456789ab")
+    )
+    assert found == "its request"
+
+
+def test_every_chat_is_rendered_where_an_adapters_template_is_brought():
+    from vllm.entrypoints.serve.tokenize.serving import ServingTokenization
+    from vllm.renderers.online_renderer import OnlineRenderer
+
+    assert list(inspect.signature(OnlineRenderer.preprocess_chat).parameters)[1:4] == [
+        "request",
+        "messages",
+        "default_template",
+    ]
+    for renders in (OnlineRenderer.render_chat, OnlineRenderer.render_responses):
+        assert "self.preprocess_chat(" in inspect.getsource(renders)
+    assert "online_renderer.preprocess_chat(" in inspect.getsource(ServingTokenization)
+
+
+@pytest.mark.anyio
+async def test_a_requests_own_template_comes_before_the_servers():
+    seen = []
+
+    async def preprocess_chat(request, messages, default_template, **options):
+        seen.append((default_template, options))
+
+    state = SimpleNamespace(online_renderer=SimpleNamespace(preprocess_chat=preprocess_chat))
+    own: list[str | None] = [None, "own"]
+    vllm_private.bring_templates(state, lambda: own.pop(0))
+    for _ in range(2):
+        await state.online_renderer.preprocess_chat(1, 2, default_template="server's", tool_dicts=None)
+    assert seen == [("server's", {"tool_dicts": None}), ("own", {"tool_dicts": None})]
+
+
+def test_the_engine_has_what_the_shelf_calls():
+    from vllm.v1.engine.async_llm import AsyncLLM
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    for name in ("add_lora", "remove_lora", "list_loras"):
+        assert inspect.iscoroutinefunction(getattr(AsyncLLM, name))
+    assert vllm_private.engine_is_dead(EngineDeadError())
+    assert not vllm_private.engine_is_dead(RuntimeError())
+    told = vllm_private.engine_complaint(RuntimeError("Call to add_lora method failed: no\n such module"))
+    assert told == "the engine doesn't take it: no such module"
+
+
+def test_options_that_motet_has_others_for_are_vllms():
+    assert vllm_private.option_defaults(["max_loras", "max_cpu_loras", "default_mm_loras"]) == {
+        "max_loras": 1,
+        "max_cpu_loras": None,
+        "default_mm_loras": None,
+    }
+    assert 0 < vllm_private.gpu_share() < 1
+    assert vllm_private.parse_options(["model"], {}).lora_modules is None

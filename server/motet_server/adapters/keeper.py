@@ -161,7 +161,11 @@ class Keeper:
                 at = found.get(known.name)
                 if at is None or (at.versions and known.reference not in at.versions):
                     self.shelf.drop(known)
-            await asyncio.gather(*(self._move(name, there) for name, there in found.items()))
+            if self._task is None:
+                for name, there in found.items():
+                    await self._introduce(name, there)
+            else:
+                await asyncio.gather(*(self._move(name, there) for name, there in found.items()))
             metrics.set_loaded(sum(entry.state is State.LOADED for entry in self.shelf.entries()))
 
     def _stock(self, adapter: Adapter, bundled: bool) -> None:
@@ -178,15 +182,20 @@ class Keeper:
             metrics.count_refused()
             _LOG.warning("motet: adapter %s is refused: %s", entry.reference, entry.reason)
 
+    async def _introduce(self, name: str, there: Found) -> None:
+        """At the start, what there is no room for is loaded when it is asked for."""
+        entry = None if there.current is None else self.shelf.entry(there.current)
+        if self.shelf.has_room:
+            await self._move(name, there)
+        elif entry is not None and entry.state is not State.REFUSED:
+            self.shelf.introduce(entry)
+
     async def _move(self, name: str, there: Found) -> None:
         if there.current is None or self.shelf.current.get(name) == there.current:
             return
         entry = self.shelf.entry(there.current)
         if entry is None or entry.state is State.REFUSED:
             return  # the listing says why
-        if self._task is None and not self.shelf.has_room:
-            self.shelf.introduce(entry)
-            return
         try:
             await self.shelf.move(entry)
         except AdapterRequestError as error:
@@ -231,6 +240,7 @@ def listed(entry: Entry, shelf: Shelf) -> dict[str, object]:
     return {
         "version": entry.version,
         "reference": entry.reference,
+        "number": entry.number,
         "kind": entry.kind,
         "created": entry.source.adapter.manifest.created,
         "current": shelf.current.get(entry.name) == entry.reference,

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from motet_alignment.errors import NotFound, StoreError
 from motet_alignment.store import KINDS, Adapter, check_name
 from motet_decoding.errors import RequestError
-from motet_server.adapters.errors import NotLoadedError, UnknownAdapterError
+from motet_server.adapters.errors import NotLoadedError, RefusedError, UnknownAdapterError
 from motet_server.adapters.keeper import listed
 from motet_server.adapters.service import AdapterService
 from motet_server.adapters.shelf import Entry
@@ -123,6 +123,7 @@ async def _list(service: AdapterService, request: Request) -> Response:
             "data": [_adapter(service, name) for name in names],
             "store": str(service.settings.store),
             "max_loaded": service.settings.most,
+            "engine": sorted(await service.client.list_loras()),  # its own word, by number
         }
     )
 
@@ -185,8 +186,14 @@ async def _publish(service: AdapterService, request: Request) -> Response:
         )
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    new = service.shelf.entry(adapter.reference) is None
     await service.keeper.sync()
-    await _try(service, adapter.reference)
+    try:
+        await _try(service, adapter.reference)
+    except RefusedError:
+        if new:  # what can't be served here has no place among what is
+            await asyncio.to_thread(service.store.remove, adapter.reference)
+        raise
     if promote == "true":
         return await _make_current(service, adapter.reference, status=201)
     return JSONResponse(_told(service, adapter, live=False), status_code=201)

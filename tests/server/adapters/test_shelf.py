@@ -108,7 +108,7 @@ async def test_what_is_not_there_is_said_by_name_and_version():
     with pytest.raises(UnknownAdapterError, match="nobody"):
         await shelf.acquire("nobody")
     await publish(shelf, "a@111111aaaaaa")
-    with pytest.raises(NoVersionError, match="has no version 999999.*it has 111111aaaaaa"):
+    with pytest.raises(NoVersionError, match=r"has no version 999999.*it has 111111aaaaaa"):
         await shelf.acquire("a@999999")
     with pytest.raises(NoVersionError):
         await shelf.acquire("a@11111")  # shorter than what is told apart
@@ -164,7 +164,9 @@ async def test_numbers_are_31_bits_and_never_shared(monkeypatch):
         assert "that of a@111111aaaaaa; publish it under another name" in str(two.reason)
     shelf.drop(one)
     await shelf.settled()
-    assert stock(shelf, "b@222222aaaaaa").state is State.REFUSED, "the engine may still have the other's weights"
+    assert stock(shelf, "b@222222aaaaaa").state is State.REFUSED, (
+        "the engine may still have the other's weights"
+    )
     assert stock(shelf, "a@111111aaaaaa").state is State.AVAILABLE
     assert engine.held == set()
 
