@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 #: Two logits nearer than this may change places by rounding alone: from there on nothing is compared.
 DOUBT = 2e-3
+
+#: The fewest tokens of a prompt. A cache of prompts keeps whole blocks, of 128 tokens on a CPU: a shorter prompt would
+#: never be found there, nor would what another version has left under its key.
+LONG = 160
 
 #: By the adapter's place, None for the base: the answer to every prompt.
 Answers = Mapping[int | None, Sequence["Answer"]]
@@ -130,20 +134,29 @@ def load(folder: str, count: int, tokens: int, seed: int) -> Loop:
         tokenizer.pad_token_id = tokenizer.eos_token_id or 0
     # Every answer is of the same length, so that the load is steady.
     model.generation_config.eos_token_id = None
-    texts = []
-    for instance, _ in zip(gym.stream("test", seed=seed), range(count), strict=False):
-        messages = instance.messages()
-        texts.append(
-            tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-            if tokenizer.chat_template
-            else messages[-1]["content"] + "\n"
-        )
-    prompts = tuple(
-        tuple(tokenizer(text, add_special_tokens=not tokenizer.chat_template)["input_ids"]) for text in texts
-    )
+    problems = gym.stream("test", seed=seed)
+    prompts = tuple(_conversation(tokenizer, problems) for _ in range(count))
     room = getattr(model.config, "max_position_embeddings", None)
     if room is not None and max(map(len, prompts)) + tokens > room:
         raise BenchmarkError(
             f"--tokens {tokens}: with the prompt more than the {room} tokens that {folder} reads"
         )
     return Loop(model.eval(), tokenizer, prompts)
+
+
+def _conversation(tokenizer: Any, problems: Iterator[gym.Instance]) -> tuple[int, ...]:
+    """The token ids of problems with their answers, and of one without, once there are LONG of them."""
+    messages: list[dict[str, str]] = []
+    for problem in problems:
+        if problem.system:
+            continue  # stands first or nowhere
+        messages += problem.messages()
+        if tokenizer.chat_template:
+            text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        else:
+            text = "".join(f"{message['content']}\n" for message in messages)
+        ids = tokenizer(text, add_special_tokens=not tokenizer.chat_template)["input_ids"]
+        if len(ids) >= LONG:
+            return tuple(ids)
+        messages.append({"role": "assistant", "content": problem.target})
+    raise ValueError("the gym has run out of problems")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ REQUEST_SECONDS = 300.0
 HEADER = "X-Motet-Adapter"
 #: In these states the engine holds an adapter's weights, or is about to.
 HELD = frozenset({"loading", "loaded", "unloading"})
+
+#: vLLM's counters, of its first engine.
+_CACHE = re.compile(r"^vllm:prefix_cache_(hits|queries)_total(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,15 @@ class Asker:
         except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
             problem = f"{type(error).__name__}: {error}"
         return Reply(LISTING, "", 0, sent, None, self._clock(), None, (), problem)
+
+    async def cached(self) -> tuple[float, float] | None:
+        """Tokens of prompts that were found in the prefix cache so far, and that were looked for; None if unknown."""
+        try:
+            response = await self._client.get("/metrics")
+        except httpx.HTTPError:
+            return None  # requests fail too, and are counted
+        found = {name: float(value) for name, value in _CACHE.findall(response.text)}
+        return (found["hits"], found["queries"]) if len(found) == 2 else None
 
 
 def read_listing(answer: Any) -> Listing:

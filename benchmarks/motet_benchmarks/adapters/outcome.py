@@ -33,6 +33,8 @@ class Outcome:
     adapter_bytes: int
     told_apart: float
     """The part of the pairs of voices, prompt by prompt, that answer differently."""
+    cached: float | None
+    """The part of the prompts' tokens that came from the server's prefix cache."""
     stopped: str | None
 
     @property
@@ -86,5 +88,6 @@ def outcome(
         bound=bound,
         adapter_bytes=adapter_bytes,
         told_apart=told_apart(answers),
+        cached=measured.cached,
         stopped=measured.stopped,
     )

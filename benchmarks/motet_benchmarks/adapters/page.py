@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from motet_benchmarks.adapters.answers import LONG
 from motet_benchmarks.adapters.figures import BLOCKS, WARMING, size
 from motet_benchmarks.adapters.outcome import Outcome
 from motet_benchmarks.adapters.plan import BASE_SHARE, PINNED_AMONG, PINNED_SHARE, Plan
@@ -49,13 +50,18 @@ def page(
 
 
 def _method(plan: Plan, found: Outcome) -> list[str]:
+    cached = (
+        ""
+        if found.cached is None
+        else f" {found.cached:.0%} of the prompts' tokens came from the prefix cache."
+    )
     named = 1 - BASE_SHARE - PINNED_SHARE
     return [
         f"{plan.clients} clients ask without a pause, each time for a greedy, streamed answer of {plan.tokens} "
-        f"tokens to one of {plan.prompts} prompts: {named:.0%} by the adapter's name, {BASE_SHARE:.0%} of the base "
-        f"itself, {PINNED_SHARE:.0%} of one of the {PINNED_AMONG} newest versions by its number. Beside them, one asks "
-        f"for single tokens of the name, to hear a new version as soon as it is there. {found.requests:,} requests, "
-        f"{found.tokens:,} tokens.",
+        f"tokens to one of {plan.prompts} prompts of at least {LONG}: {named:.0%} by the adapter's name, "
+        f"{BASE_SHARE:.0%} of the base itself, {PINNED_SHARE:.0%} of one of the {PINNED_AMONG} newest versions by its "
+        "number. Beside them, one asks for single tokens of the name, to hear a new version as soon as it is there. "
+        f"{found.requests:,} requests, {found.tokens:,} tokens.{cached}",
         f"{len(found.waits)} versions were published, each with weights of its own (rank {plan.rank}, "
         f"{size(found.adapter_bytes)}), at most {plan.rate:g} a second, and none before the last one had been heard; "
         f"the store was pruned to {plan.keep} after each. The server may keep {found.bound - 1} loaded, and one more "
@@ -64,9 +70,9 @@ def _method(plan: Plan, found: Outcome) -> list[str]:
         "plain loop of transformers and PEFT, up to the first token that rounding could decide; so is the base's. "
         f"{found.told_apart:.1%} of all pairs of voices differ in their answers to a prompt, so a wrong one shows. A "
         "request that is sent after a version was first heard may not be answered by an older one.",
-        "Phases with and without swaps take turns, after one to warm up, and which comes first alternates. Requests "
-        "that cross from one to the next are checked, and not timed. Latency's intervals are a bootstrap's over "
-        "rounds. The clients and the publisher share the machine with the server.",
+        "Phases with and without swaps take turns, once the server's memory is still under the load, and which comes "
+        "first alternates. Requests that cross from one to the next are checked, and not timed. Intervals are a "
+        "bootstrap's over rounds. The clients and the publisher share the machine with the server.",
         "Memory is the resident memory of all of the server's processes; the slope is that of a line through the means "
         f"of {BLOCKS} stretches of swaps, without the first {WARMING:.0%}. In that time it rose by "
         f"{size(found.rises[WITH])} in the phases with swaps and by {size(found.rises[WITHOUT])} in those without.",

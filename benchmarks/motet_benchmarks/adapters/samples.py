@@ -79,3 +79,5 @@ class Measured:
     phases: tuple[Phase, ...]
     stopped: str | None = None
     """Why it ended before its plan, if it did."""
+    cached: float | None = None
+    """The part of the prompts' tokens that the server found in its prefix cache; None if it doesn't say."""

@@ -30,6 +30,8 @@ from motet_benchmarks.errors import BenchmarkError
 LOOK, PROBE_PAUSE = 0.5, 0.01
 #: After a failure, so that a server that is down for a moment isn't counted by how fast it refuses.
 PROBLEM_PAUSE = 0.5
+#: Memory that rises by less in one phase is still; and the most phases that are waited for it to be.
+STILL, WARMEST = 2**21, 12
 #: More failures say nothing new; the run ends, and the report tells of these.
 MOST_PROBLEMS = 200
 
@@ -77,6 +79,7 @@ class Session:
     async def measure(self, first: Swap) -> Measured:
         """Everything, once the server answers with the version `first`. An error of the publisher's is raised."""
         self._swaps.append(first)
+        cached = await self._asker.cached()
         self._event(first.reference).set()
         tasks = [asyncio.create_task(self._client(number)) for number in range(self._plan.clients)]
         tasks += [asyncio.create_task(self._probe()), asyncio.create_task(self._watch())]
@@ -93,12 +96,16 @@ class Session:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         return Measured(
-            tuple(self._replies), tuple(self._swaps), tuple(self._readings), tuple(self._phases), stopped
+            tuple(self._replies),
+            tuple(self._swaps),
+            tuple(self._readings),
+            tuple(self._phases),
+            stopped,
+            _share(cached, await self._asker.cached()),
         )
 
     async def _rounds(self) -> None:
-        self._step("warming up")
-        await self._quiet()
+        await self._warm_up()
         for number, swaps in enumerate(self._plan.by_round, start=1):
             for arm in ARMS if number % 2 else reversed(ARMS):
                 if self._problems >= MOST_PROBLEMS:
@@ -107,6 +114,16 @@ class Session:
                 begun = self._clock()
                 await (self._swapping(swaps) if arm == WITH else self._quiet())
                 self._phases.append(Phase(arm, number, begun, self._clock()))
+
+    async def _warm_up(self) -> None:
+        """Until the server's memory is still: it is given its key-value cache piece by piece, as requests fill it."""
+        self._step("warming up")
+        for _ in range(WARMEST):
+            before = self._memory()
+            await self._quiet()
+            after = self._memory()
+            if before is None or after is None or after - before < STILL:
+                return
 
     async def _quiet(self) -> None:
         end = self._clock() + self._plan.seconds
@@ -182,6 +199,13 @@ class Session:
         """The newest versions that have been seen."""
         seen = [swap.reference for swap in self._swaps if self._event(swap.reference).is_set()]
         return seen[-PINNED_AMONG:]
+
+
+def _share(before: tuple[float, float] | None, after: tuple[float, float] | None) -> float | None:
+    """Of the prompts' tokens between two readings, those that were found in the cache."""
+    if before is None or after is None or after[1] <= before[1]:
+        return None
+    return (after[0] - before[0]) / (after[1] - before[1])
 
 
 async def settled(asker: Asker, swap: Swap, ids: Sequence[int], patience: float) -> None:

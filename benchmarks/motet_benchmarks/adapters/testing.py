@@ -44,6 +44,7 @@ class FakeServer:
             of 500, -2 for an answer that ends too soon.
         mislabel: given the same, the version whose name stands in the header.
         held: versions that the listing says are loaded.
+        metrics: tokens that its prefix cache has had, and that were looked for; it has no metrics if None.
     """
 
     answers: Answers
@@ -51,6 +52,7 @@ class FakeServer:
     bend: Callable[[int, dict[str, Any], int | None], int | None] = lambda number, body, version: version
     mislabel: Callable[[int, dict[str, Any], int | None], int | None] = lambda number, body, version: version
     held: int = 2
+    metrics: tuple[float, float] | None = None
     bodies: list[dict[str, Any]] = field(default_factory=list)
     published: list[float] = field(default_factory=list)
     tidied: int = 0
@@ -72,6 +74,7 @@ class FakeServer:
         routes = [
             Route("/v1/completions", self._complete, methods=["POST"]),
             Route("/v1/adapters", self._list),
+            Route("/metrics", self._count),
         ]
         return httpx.ASGITransport(Starlette(routes=routes))
 
@@ -108,3 +111,15 @@ class FakeServer:
         states = ["loaded"] * self.held + ["available"]
         adapter = {"name": NAME, "versions": [{"state": state} for state in states]}
         return JSONResponse({"data": [adapter], "max_loaded": 4, "store": "/nowhere"})
+
+    async def _count(self, request: Request) -> Response:
+        if self.metrics is None:
+            return Response(status_code=404)
+        labels = '{engine="0",model_name="fake"}'
+        lines = [
+            f"vllm:prefix_cache_{name}_total{labels} {count}"
+            for name, count in zip(("hits", "queries"), self.metrics, strict=True)
+        ]
+        return Response(
+            "\n".join(["# HELP vllm:prefix_cache_hits_total Tokens.", *lines, ""]), media_type="text/plain"
+        )

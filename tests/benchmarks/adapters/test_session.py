@@ -193,3 +193,34 @@ def test_two_names_for_one_answer_are_a_failure():
     assert asking._refusal({"motet": {"adapter": "a@1"}}, "a@1") is None
     assert asking._refusal({"motet": {"adapter": "a@2"}}, "a@1") == "the header names a@1, the body a@2"
     assert asking._refusal({"error": {"message": "gone"}}, None).startswith("failed while it was written")
+
+
+@pytest.mark.anyio
+async def test_what_came_from_the_cache():
+    server = FakeServer(answers(1), metrics=(10.0, 40.0))
+    async with Asker("http://fake", transport=server.transport()) as asker:
+        assert await asker.cached() == (10.0, 40.0)
+        server.metrics = None
+        assert await asker.cached() is None
+
+
+@pytest.mark.anyio
+async def test_it_waits_until_memory_is_still():
+    server = FakeServer(answers(2))
+    rising = iter([100, 200, 300, 300])
+    plan = Plan(swaps=1, clients=1, rate=40.0, seconds=0.05, tokens=TOKENS, prompts=1)
+    looks = []
+
+    def memory():
+        looks.append(next(rising, 300) * 2**20)
+        return looks[-1]
+
+    async with Asker("http://fake", transport=server.transport()) as asker:
+        first = server.publish(0)
+        session = Session(
+            plan, asker, server, memory, prompts=[[0]], name=NAME, base=BASE_NAME, step=lambda text: None
+        )
+        measured = await session.measure(first)
+    warm = [look for look in looks if look < 300 * 2**20]
+    assert len(warm) == 2
+    assert measured.phases[0].begun - measured.replies[0].sent > 2 * plan.seconds
