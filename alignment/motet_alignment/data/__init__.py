@@ -15,14 +15,12 @@ from motet_alignment.data.items import (
     Rating,
     SourceFile,
 )
-from motet_alignment.data.pack import IGNORED, Packed, pack
 from motet_alignment.data.phrasing import Phrasings, read_phrasings
 from motet_alignment.data.read import read_examples
 from motet_alignment.data.render import Rendered, render, render_comparison, render_turns
-from motet_alignment.data.text import Mixed, mix, read_text
+from motet_alignment.data.text import read_text
 
 __all__ = [
-    "IGNORED",
     "Comparison",
     "Demonstration",
     "Examples",
@@ -31,8 +29,6 @@ __all__ = [
     "Item",
     "Kind",
     "Message",
-    "Mixed",
-    "Packed",
     "Phrasings",
     "Problem",
     "Ranking",
@@ -40,8 +36,6 @@ __all__ = [
     "Rendered",
     "SourceFile",
     "filter_examples",
-    "mix",
-    "pack",
     "read_examples",
     "read_phrasings",
     "read_text",

@@ -1,47 +1,11 @@
-"""Several examples in one row, so that a batch holds few filling tokens."""
+"""How few rows of the context hold a set of texts, each whole."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from motet_alignment.data.render import Rendered
 from motet_alignment.errors import DataError
-
-#: The label of a token that carries no loss, as torch's cross-entropy has it.
-IGNORED = -100
-
-
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """One row. Positions begin at 0 with each example, by which attention knows where one ends.
-
-    transformers builds the block-diagonal mask from `position_ids` where it is given no `attention_mask` and keeps no
-    cache: a model that is called without `use_cache=False` lets one example see another.
-    """
-
-    input_ids: list[int]
-    position_ids: list[int]
-    #: The token itself where it carries loss, else -100; the model shifts them. Never set on an example's first token,
-    #: which would be predicted from the example before.
-    labels: list[int]
-
-    @property
-    def learnt(self) -> int:
-        """How many tokens carry loss."""
-        return sum(label != IGNORED for label in self.labels)
-
-
-def pack(rendered: Sequence[Rendered], context: int) -> list[Packed]:
-    """The examples in as few rows of at most `context` tokens as best-fit decreasing finds; each stays whole.
-
-    Raises `DataError` for an example that is longer than `context`.
-    """
-    return [
-        _row([rendered[place] for place in bin_])
-        for bin_ in bins([len(r.input_ids) for r in rendered], context)
-    ]
 
 
 def bins(lengths: Sequence[int], size: int) -> list[list[int]]:
@@ -65,17 +29,3 @@ def bins(lengths: Sequence[int], size: int) -> list[list[int]]:
             groups[group].append(place)
             insort(free, (room - length, group))
     return [sorted(group) for group in groups]
-
-
-def _row(examples: Sequence[Rendered]) -> Packed:
-    input_ids: list[int] = []
-    position_ids: list[int] = []
-    labels: list[int] = []
-    for example in examples:
-        input_ids += example.input_ids
-        position_ids += range(len(example.input_ids))
-        labels += [
-            token if learnt and place else IGNORED
-            for place, (token, learnt) in enumerate(zip(example.input_ids, example.assistant, strict=True))
-        ]
-    return Packed(input_ids, position_ids, labels)

@@ -1,16 +1,14 @@
-"""Plain text to go on learning a language from, and its mixing with instructions by weight."""
+"""Plain text to go on learning a language from, beside the instructions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from motet_alignment.data.files import Limits, read_rows
 from motet_alignment.data.items import Problem
-from motet_alignment.data.pack import IGNORED, Packed
 from motet_alignment.data.read import summary
 from motet_alignment.data.template import token_ids
 from motet_alignment.data.values import Malformed, clean, text
@@ -94,38 +92,3 @@ def _plain(path: Path, limits: Limits) -> Iterator[tuple[str, bool]]:
     if empty:
         raise DataError(f"{path} is empty")
     yield before, True
-
-
-@dataclass(frozen=True, slots=True)
-class Mixed:
-    """Rows of instructions and of text, and what each token's loss weighs."""
-
-    rows: list[Packed]
-    #: One weight a token: sum(weight * negative log-likelihood) over the rows is the mixed loss.
-    weights: list[list[float]]
-
-
-def text_row(block: Sequence[int]) -> Packed:
-    """A block of text in which every token but the first carries loss."""
-    return Packed(list(block), list(range(len(block))), [IGNORED, *block[1:]])
-
-
-def mix(instructions: Sequence[Packed], blocks: Sequence[Sequence[int]], alpha: float) -> Mixed:
-    """One batch with the loss alpha * L_instruction + (1 - alpha) * L_LM, each L a mean over its own tokens.
-
-    Raises `DataError` for an alpha outside 0..1 and for a part that has weight but no token to learn.
-    """
-    if not 0 <= alpha <= 1:
-        raise DataError(f"alpha must be between 0 and 1, not {alpha:g}")
-    rows: list[Packed] = []
-    weights: list[list[float]] = []
-    for part, share, name in (
-        (list(instructions), alpha, "instructions"),
-        ([text_row(block) for block in blocks], 1 - alpha, "text"),
-    ):
-        learnt = sum(row.learnt for row in part)
-        if share and not learnt:
-            raise DataError(f"no token to learn in the {name}, whose share of the mix is {share:g}")
-        rows += part
-        weights += [[0.0 if label == IGNORED else share / learnt for label in row.labels] for row in part]
-    return Mixed(rows, weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from motet_alignment.data import FilterSettings, pack, read_examples, render_turns
+from motet_alignment.data import FilterSettings, read_examples, render_turns
 from motet_alignment.data.inspect import inspect_file
 
 
@@ -35,6 +35,3 @@ def test_every_answer_is_learnt_word_for_word(shared_data, tokenizer, learnt):
     assert [learnt(tokenizer, text) for text in rendered] == [
         [item.messages[-1].content + "<|im_end|>"] for item in examples.items
     ]
-    packed = pack(rendered, 2048)
-    assert sum(row.learnt for row in packed) == sum(sum(text.assistant) for text in rendered)
-    assert len(packed) < len(rendered) / 3

@@ -1,12 +1,11 @@
-"""Text in blocks, and its share of a mixed loss."""
+"""Text in blocks of the context."""
 
 from __future__ import annotations
 
 import pytest
 
-from motet_alignment.data import IGNORED, mix, pack, read_text, render
+from motet_alignment.data import read_text
 from motet_alignment.errors import DataError
-from motet_models import EXPERT
 
 
 def test_documents_follow_each_other_in_whole_blocks(tokenizer, lines, tmp_path):
@@ -62,55 +61,3 @@ def test_missing_text_and_too_little_context(tokenizer, tmp_path):
         read_text([tmp_path / "no.txt"], tokenizer, 8)
     with pytest.raises(DataError, match="at least 2 tokens, not 1"):
         read_text([tmp_path / "no.txt"], tokenizer, 1)
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
-def test_the_weights_make_the_formula(tokenizer, chat, lines, alpha):
-    """sum of weight * nll = alpha * L_instruction + (1 - alpha) * L_LM, each L the library's own mean."""
-    import torch
-    from torch.nn.functional import cross_entropy
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(EXPERT).eval()
-    instructions = pack(
-        [render(tokenizer, chat(f"What is {n} + 2?", str(n + 2)), context=64) for n in range(3)], 64
-    )
-    blocks = read_text([lines({"text": "The sun is warm and the moon is cold. " * 3})], tokenizer, 40)
-    mixed = mix(instructions, blocks, alpha)
-
-    def losses(row):
-        ids, positions = torch.tensor([row.input_ids]), torch.tensor([row.position_ids])
-        with torch.no_grad():
-            logits = model(input_ids=ids, position_ids=positions, use_cache=False).logits[0]
-        return cross_entropy(
-            logits[:-1], torch.tensor(row.labels[1:]), ignore_index=IGNORED, reduction="none"
-        )
-
-    weighed = sum(
-        (losses(row) * torch.tensor(weights[1:])).sum()
-        for row, weights in zip(mixed.rows, mixed.weights, strict=True)
-    )
-    parts = []
-    for rows in (mixed.rows[: len(instructions)], mixed.rows[len(instructions) :]):
-        parts.append(sum(losses(row).sum() for row in rows) / sum(row.learnt for row in rows))
-    torch.testing.assert_close(weighed, alpha * parts[0] + (1 - alpha) * parts[1], rtol=1e-5, atol=1e-6)
-    assert sum(sum(weights) for weights in mixed.weights) == pytest.approx(1)
-
-
-def test_a_blocks_first_token_has_nothing_to_be_predicted_from(tokenizer, chat):
-    rows = pack([render(tokenizer, chat("a", "b"), context=64)], 64)
-    mixed = mix(rows, [[5, 6, 7], [8, 9]], 0.25)
-    assert [row.labels for row in mixed.rows[1:]] == [[IGNORED, 6, 7], [IGNORED, 9]]
-    assert [row.position_ids for row in mixed.rows[1:]] == [[0, 1, 2], [0, 1]]
-    assert mixed.weights[1:] == [[0.0, 0.25, 0.25], [0.0, 0.25]]
-
-
-def test_a_mix_without_one_of_its_parts(tokenizer, chat):
-    rows = pack([render(tokenizer, chat("a", "b"), context=64)], 64)
-    assert mix(rows, [], 1.0).rows == rows
-    with pytest.raises(DataError, match=r"no token to learn in the text, whose share of the mix is 0\.5"):
-        mix(rows, [], 0.5)
-    with pytest.raises(DataError, match="no token to learn in the instructions"):
-        mix([], [[1, 2]], 0.5)
-    with pytest.raises(DataError, match=r"alpha must be between 0 and 1, not 1\.5"):
-        mix(rows, [], 1.5)
