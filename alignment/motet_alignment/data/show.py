@@ -13,6 +13,9 @@ from motet_alignment.data.inspect import Inspection, Lengths
 #: Around what is learnt, where there are no colours.
 MARKERS = ("⟦", "⟧")
 _BAR = 40
+_PICTURES = dict.fromkeys(range(0x7F, 0xA0), 0xFFFD) | {
+    code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"
+}
 
 
 def show(inspection: Inspection, console: Console) -> None:
@@ -32,11 +35,11 @@ def show(inspection: Inspection, console: Console) -> None:
             )
         )
         for problem in inspection.problems:
-            console.print(Text(f"  {problem}"), soft_wrap=True)
+            console.print(Text(visible(f"  {problem}")), soft_wrap=True)
         if inspection.problem_count > len(inspection.problems):
             console.print(f"  ... and {inspection.problem_count - len(inspection.problems)} more")
     for reason in inspection.fit.refusals:
-        console.print(Text(f"  {reason}", style="red"), soft_wrap=True)
+        console.print(Text(visible(f"  {reason}"), style="red"), soft_wrap=True)
     legend = f"{MARKERS[0]}learnt{MARKERS[1]}" if plain else "bright: learnt, dim: masked"
     sample = sample_text(inspection, plain=plain)
     console.print(Text(f"\nSample {inspection.sample_source} ({legend})"), soft_wrap=True)
@@ -47,11 +50,17 @@ def sample_text(inspection: Inspection, *, plain: bool) -> Text:
     """The sample; what is learnt in bold green and the rest dim, or between markers."""
     result = Text()
     for piece in inspection.sample:
+        text = visible(piece.text)
         if plain:
-            result.append(f"{MARKERS[0]}{piece.text}{MARKERS[1]}" if piece.learnt else piece.text)
+            result.append(f"{MARKERS[0]}{text}{MARKERS[1]}" if piece.learnt else text)
         else:
-            result.append(piece.text, style="bold green" if piece.learnt else "dim")
+            result.append(text, style="bold green" if piece.learnt else "dim")
     return result
+
+
+def visible(text: str) -> str:
+    """`text` with a picture for every control character but line ends and tabs: data must not steer a terminal."""
+    return text.translate(_PICTURES)
 
 
 def _facts(inspection: Inspection) -> Table:
@@ -98,7 +107,7 @@ def _facts(inspection: Inspection) -> Table:
         ("sha256", inspection.sha256),
     ]
     for name, value in rows:
-        table.add_row(name, escape(value))
+        table.add_row(name, escape(visible(value)))
     return table
 
 

@@ -120,6 +120,17 @@ def test_the_sample_is_marked_in_plain_text_and_coloured_on_a_terminal(lines, to
     assert sample_text(inspection, plain=False).spans[0].style == "dim"
 
 
+def test_data_cannot_steer_the_terminal(lines, tokenizer):
+    path = lines({**chat("1\x1b[2J\x9b", "2\r3\t4"), "k\x1b]0;x\x07": 1}, {**chat("1", "2"), "id": 1})
+    text = shown(inspect_file(path, tokenizer, context=200), force_terminal=True)
+    assert "\x1b[2J" not in text
+    assert "\x1b]0" not in text
+    assert "\x9b" not in text
+    assert "1␛[2J�" in text
+    assert "k␛]0;x␇ (1)" in text
+    assert "2␍3" in text
+
+
 def test_everything_that_was_found_is_shown(lines, tokenizer):
     path = lines({**chat("1", "2"), "odd[col]": 1}, *[chat("1", "2")] * 2, *["{"] * 21, chat("1" * 50, "2"))
     text = shown(inspect_file(path, tokenizer, context=20, filters=FilterSettings(min_answer=2)))
