@@ -13,7 +13,7 @@ from motet_alignment.data.items import Comparison, Demonstration, Examples, Item
 from motet_alignment.data.template import token_ids
 
 if TYPE_CHECKING:
-    from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]
+    from datasketch import MinHash, MinHashLSH
 
 _WORD = re.compile(r"\w+")
 _PERMUTATIONS = 128
