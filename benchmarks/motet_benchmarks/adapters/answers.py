@@ -99,9 +99,22 @@ class Loop:
         self, folders: Sequence[Path], tokens: int, step: Callable[[], None]
     ) -> dict[int | None, list[Answer]]:
         """Of the base and of the adapter in each folder; `step` is called after each. The base stays as it was."""
+        import torch
+
+        threads = torch.get_num_threads()
+        # The steps are small: more threads gain little, and on a busy machine they wait for each other for long.
+        torch.set_num_threads(max(1, threads // 2))
+        try:
+            return {None: self.answer(self.model, tokens), **self._voiced(folders, tokens, step)}
+        finally:
+            torch.set_num_threads(threads)
+
+    def _voiced(
+        self, folders: Sequence[Path], tokens: int, step: Callable[[], None]
+    ) -> dict[int | None, list[Answer]]:
         from peft import PeftModel
 
-        found: dict[int | None, list[Answer]] = {None: self.answer(self.model, tokens)}
+        found: dict[int | None, list[Answer]] = {}
         voiced: Any = None
         for place, folder in enumerate(folders):
             name = f"version{place}"

@@ -169,4 +169,9 @@ def _refusal(event: Any, version: str | None) -> str | None:
 
 
 def _said(response: httpx.Response) -> str:
-    return " ".join(response.text.split())[:300]
+    """The message of an OpenAI-shaped error, or what came instead."""
+    try:
+        said = str(response.json()["error"]["message"])
+    except (ValueError, LookupError, TypeError):
+        said = response.text
+    return " ".join(said.split())[:500]

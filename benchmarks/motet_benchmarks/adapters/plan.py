@@ -27,6 +27,9 @@ class Plan:
     rank: int = 8
     most: int = 8
     """Versions that the server may keep loaded, if it is started here."""
+    blocks: int = 256
+    """Of the key-value cache of a server that is started here on a CPU, 128 tokens each. The system gives such a cache
+    its memory block by block, as it is first written to: a large one would grow all the time."""
     keep: int = 12
     """Versions that stay in the store: it is pruned after each swap, as by somebody who trains all the time."""
     patience: float = 60.0

@@ -33,6 +33,9 @@ from motet_benchmarks.servers import servers, side_by_side
 #: Of the pairs of voices at least so many must answer differently, or a wrong version could pass unnoticed.
 FEWEST_APART = 0.9
 
+#: vLLM's option for the size of the key-value cache.
+BLOCKS = "--num-gpu-blocks-override"
+
 
 @dataclass(frozen=True)
 class Made:
@@ -120,16 +123,13 @@ def _base(model: str | None) -> Path:
 
 
 def _words(plan: Plan, model: str | None, store: Path, options: Sequence[str]) -> list[str]:
-    """What `motet serve` is told; float32, since answers are compared with those of a float32 loop."""
-    named = [] if model is None else [model]
-    return [
-        *named,
-        "--adapters",
-        str(store),
-        "--max-adapters",
-        str(plan.most),
-        *side_by_side(options, "float32"),
-    ]
+    """What `motet serve` is told."""
+    words = [*([] if model is None else [model]), "--adapters", str(store), "--max-adapters", str(plan.most)]
+    told = {option.split("=", 1)[0] for option in options}
+    if not Path("/proc/driver/nvidia/version").exists() and not told & {BLOCKS, "--kv-cache-memory-bytes"}:
+        words += [BLOCKS, str(plan.blocks)]
+    # Answers are compared with those of a float32 loop.
+    return [*words, *side_by_side(options, "float32")]
 
 
 async def _run(

@@ -31,7 +31,7 @@ LOOK, PROBE_PAUSE = 0.5, 0.01
 #: After a failure, so that a server that is down for a moment isn't counted by how fast it refuses.
 PROBLEM_PAUSE = 0.5
 #: Memory that rises by less in one phase is still; and the most phases that are waited for it to be.
-STILL, WARMEST = 2**21, 12
+STILL, WARMEST = 2**21, 4
 #: More failures say nothing new; the run ends, and the report tells of these.
 MOST_PROBLEMS = 200
 
@@ -116,7 +116,7 @@ class Session:
                 self._phases.append(Phase(arm, number, begun, self._clock()))
 
     async def _warm_up(self) -> None:
-        """Until the server's memory is still: it is given its key-value cache piece by piece, as requests fill it."""
+        """Until the server's memory is still: what it takes for the load itself is no growth."""
         self._step("warming up")
         for _ in range(WARMEST):
             before = self._memory()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from motet_benchmarks.adapters.plan import Plan
+from motet_benchmarks.adapters.run import _words
 from motet_benchmarks.cli import app
 
 
@@ -39,6 +41,20 @@ def test_a_base_that_is_not_there_is_told(tmp_path: Path):
     )
     assert result.exit_code == 2
     assert "motet bench: error: --model: there is no model folder" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "blocks"),
+    [([], ["256"]), (["--num-gpu-blocks-override", "9"], ["9"]), (["--kv-cache-memory-bytes=1G"], [])],
+)
+def test_the_cache_of_a_server_started_on_a_cpu_is_soon_filled(options: list[str], blocks: list[str]):
+    if Path("/proc/driver/nvidia/version").exists():
+        pytest.skip("a GPU's cache is not in the memory that is watched")
+    words = _words(Plan(), "model", Path("store"), options)
+    found = [value for name, value in pairwise(words) if name == "--num-gpu-blocks-override"]
+    assert found == blocks
+    assert words[:5] == ["model", "--adapters", "store", "--max-adapters", "8"]
+    assert words[words.index("--dtype") + 1] == "float32"
 
 
 @pytest.mark.engine

@@ -207,13 +207,11 @@ async def test_what_came_from_the_cache():
 @pytest.mark.anyio
 async def test_it_waits_until_memory_is_still():
     server = FakeServer(answers(2))
-    rising = iter([100, 200, 300, 300])
+    rising = iter([100, 200, 300, 400, 500])
     plan = Plan(swaps=1, clients=1, rate=40.0, seconds=0.05, tokens=TOKENS, prompts=1)
-    looks = []
 
     def memory():
-        looks.append(next(rising, 300) * 2**20)
-        return looks[-1]
+        return next(rising, 500) * 2**20
 
     async with Asker("http://fake", transport=server.transport()) as asker:
         first = server.publish(0)
@@ -221,6 +219,4 @@ async def test_it_waits_until_memory_is_still():
             plan, asker, server, memory, prompts=[[0]], name=NAME, base=BASE_NAME, step=lambda text: None
         )
         measured = await session.measure(first)
-    warm = [look for look in looks if look < 300 * 2**20]
-    assert len(warm) == 2
     assert measured.phases[0].begun - measured.replies[0].sent > 2 * plan.seconds
