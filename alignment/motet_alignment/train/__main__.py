@@ -1,4 +1,4 @@
-"""For launchers: accelerate launch --num_processes 2 -m motet_alignment.train sft DATA..."""
+"""For launchers: accelerate launch (or torchrun) ... -m motet_alignment.train sft DATA..."""
 
 from __future__ import annotations
 

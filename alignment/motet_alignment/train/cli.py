@@ -14,8 +14,8 @@ from motet_alignment.train.settings import DpoSettings, RewardSettings, SftSetti
 
 app = typer.Typer(
     help="Train an adapter: LoRA by supervised fine-tuning, as a reward model, or by preferences (DPO). Done, it is in "
-    "the adapter store, where a running server picks it up. On several GPUs or machines: accelerate launch -m "
-    "motet_alignment.train sft ...",
+    "the adapter store, where a running server picks it up. On several GPUs: accelerate launch -m "
+    "motet_alignment.train sft ..., on several CPU processes: torchrun --nproc-per-node 2 -m motet_alignment.train ...",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -7,6 +7,7 @@ import json
 from motet_alignment.train.estimates import Estimate
 from motet_alignment.train.run import Trained
 from motet_alignment.train.settings import TrainSettings
+from motet_models import EXPERT
 
 # Families and the like are in the metrics; here the figures that fit on a screen.
 _SHOWN = 12
@@ -34,7 +35,7 @@ def _next(settings: TrainSettings, trained: Trained) -> list[str]:
     if trained.adapter is None:
         return [
             f"motet adapters add {trained.folder / 'adapter'} --name {settings.adapter_name} --kind {settings.kind()} "
-            f"--base {settings.model or 'MODEL'}"
+            f"--base {settings.model or EXPERT}"
         ]
     name = trained.adapter.name if settings.promote else trained.adapter.reference
     question = {"role": "user", "content": "What is 17 + 25?"}

@@ -85,6 +85,7 @@ def place(tmp_path: Path, tiny: Path) -> dict:
         "held_out": 0.25,
         "rank": 8,
         "schedule": "constant",
+        "eval_every": 1000,  # plots take a moment
     }
 
 

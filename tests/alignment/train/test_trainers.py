@@ -95,29 +95,25 @@ def test_tokens_without_loss_teach_nothing(place, tmp_path):
     assert learnt == "bbb<|im_end|>"
 
 
-def test_labels_reach_the_loss_and_masked_ones_do_not(place, sums, tmp_path):
-    """The trainer's own loss: another token where loss is changes it, one where none is does not change its target."""
+def test_the_loss_is_the_mean_over_marked_tokens_and_no_others(place, sums):
+    """Worked out from plain logits: what isn't marked has no part in it, as target."""
     from motet_alignment.train.batches import IGNORED
 
     trainer = built(SftSettings(**place, data=(sums,), steps=1))
     inputs = next(iter(trainer.get_train_dataloader()))
     with torch.no_grad():
-        before = trainer.losses(trainer.model, inputs)
-        column = int((inputs["labels"][0] == IGNORED).nonzero()[-1])
-        masked = inputs["labels"].clone()
-        masked[0, masked[0] == IGNORED] = IGNORED
-        assert trainer.losses(trainer.model, {**inputs, "labels": masked}) == before
-        # The last token of a row is nobody's context: as its target alone it matters.
-        last = int(inputs["last"][0])
-        assert column >= 0
-        other = inputs["labels"].clone()
-        target = int((other[0] != IGNORED).nonzero()[-1])
-        other[0, target] = (other[0, target] + 1) % 700
-        assert trainer.losses(trainer.model, {**inputs, "labels": other}) != before
-        unmarked = inputs["labels"].clone()
-        unmarked[0, target] = IGNORED
-        assert trainer.losses(trainer.model, {**inputs, "labels": unmarked}) < before
-        assert last >= target
+        found = trainer.losses(trainer.model, inputs)
+        logits = trainer.model(inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+    texts = [trainer.work.samples[row[0]].texts[0] for row in trainer.work.plan.batches[0]]
+    said = [
+        -logits[row, place - 1].log_softmax(-1)[text.ids[place]]
+        for row, text in enumerate(texts)
+        for place in range(1, len(text.ids))
+        if text.mask[place]
+    ]
+    assert found.item() == pytest.approx((sum(said) / len(said)).item(), rel=1e-5)
+    assert len(said) == int((inputs["labels"] != IGNORED).sum())
+    assert len(said) < sum(len(text.ids) for text in texts) / 3
 
 
 def built(settings):
