@@ -80,13 +80,13 @@ class AdapterRecipe:
     """Everything the bundled adapters depend on, beside the expert."""
 
     sft: Adapting = Adapting(problems=2000, rate=2e-3, worked=0.3)
-    """A demonstration of each problem. With sixteen times as many, SFT alone comes further than DPO does here."""
-    dpo: Adapting = Adapting(problems=10_000, rate=1e-3, worked=0.3)
+    """A demonstration of each problem. With sixteen times as many, SFT alone comes further than DPO does from here."""
+    dpo: Adapting = Adapting(problems=10_000, rate=5e-4, worked=0.15)
     """Goes on from the SFT adapter, also its reference, with the problems that one gets wrong: the right answer against
     its own. Pairs with the gym's mistakes instead, which it hardly makes any more, take what it knows away."""
     reward: Adapting = Adapting(problems=8000, rate=2e-3, worked=0.25)
     """A right answer and one of the gym's mistakes of each problem."""
-    beta: float = 0.3
+    beta: float = 0.5
     """How closely DPO keeps to its reference."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each trains all three, on other problems. The first one's adapters are bundled, however they fare."""
