@@ -14,6 +14,8 @@ _PLUGIN = "motet"
 _PLUGIN_GROUP = "vllm.endpoint_plugins"
 #: Serves HTTP without the app that our routes are on.
 _OTHER_FRONTEND = "VLLM_USE_RUST_FRONTEND"
+#: Lets requests load adapters from anywhere, and past the routes that check them.
+_UNCHECKED_LORA = "VLLM_ALLOW_RUNTIME_LORA_UPDATING"
 
 
 def check_environment() -> None:
@@ -30,6 +32,10 @@ def check_environment() -> None:
         )
     if os.environ.get(_OTHER_FRONTEND, "0") != "0":
         raise LaunchError(f"{_OTHER_FRONTEND}: motet's routes are on vLLM's Python front end; unset it")
+    if os.environ.get(_UNCHECKED_LORA, "0") not in ("", "0"):
+        raise LaunchError(
+            f"{_UNCHECKED_LORA}: unset it; adapters can always be loaded here, from the store (--adapters)"
+        )
 
 
 def set_environment(*, offline: bool, verbose: bool, max_choices: int) -> None:

@@ -85,6 +85,12 @@ def test_the_front_end_that_has_no_routes_of_ours_is_refused(model, monkeypatch)
         launch.serve(command(model))
 
 
+def test_vllms_way_to_load_adapters_unchecked_is_refused(model, monkeypatch):
+    monkeypatch.setitem(os.environ, "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "1")
+    with pytest.raises(LaunchError, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING: unset it"):
+        launch.serve(command(model))
+
+
 def test_a_name_of_two_addresses_is_looked_at_where_vllm_binds_it(model):
     with socket.create_server(("127.0.0.1", free_port())) as other:
         port = other.getsockname()[1]

@@ -149,17 +149,22 @@ async def test_the_model_list_and_the_names_are_where_we_look():
     models = OpenAIServingModels(engine, [BaseModelPath("toy", "/toy"), BaseModelPath("alias", "/toy")])
     models.lora_requests["tuned"] = SimpleNamespace(lora_name="tuned", path="/tuned", base_model_name=None)
     state = SimpleNamespace(openai_serving_models=models)
-    assert vllm_private.served_names(state) == ["toy", "alias", "tuned"]
+    assert vllm_private.served_names(state) == ["toy", "alias"]
     assert [vllm_private.answers_as(state, name) for name in ("toy", "alias", "tuned", None)] == [
         *("toy", "toy", "tuned", "toy"),
     ]
-    cards = (await vllm_private.model_list(state, ["mild", "sharp"]))["data"]
-    names = vllm_private.served_names(state)
+    others = [("tuned", "tuned@1", True), ("judge", None, False)]
+    cards = (await vllm_private.model_list(state, ["mild", "sharp"], others))["data"]
+    writing = ["toy", "alias", "tuned"]
     assert [card["id"] for card in cards] == [
-        *names,
-        *(f"{name}:{preset}" for name in names for preset in ("mild", "sharp")),
+        *writing,
+        "judge",
+        *(f"{name}:{preset}" for name in writing for preset in ("mild", "sharp")),
     ]
-    assert (cards[-1]["root"], cards[-1]["parent"], cards[-1]["max_model_len"]) == ("tuned", "tuned", 64)
+    shown = {card["id"]: (card["root"], card["parent"], card["max_model_len"]) for card in cards}
+    assert shown["tuned"] == ("tuned@1", "toy", 64)
+    assert shown["tuned:sharp"] == ("tuned@1", "tuned", 64)
+    assert shown["alias:mild"] == ("alias", "alias", 64)
 
 
 def test_tokens_are_read_from_where_vllm_leaves_them():

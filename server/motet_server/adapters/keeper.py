@@ -15,7 +15,7 @@ from motet_alignment.errors import StoreError
 from motet_alignment.store import Adapter, AdapterStore, BaseFingerprint
 from motet_server import metrics
 from motet_server.adapters.engine import Source, VllmEngine
-from motet_server.adapters.errors import AdapterRequestError
+from motet_server.adapters.errors import AdapterRequestError, RefusedError
 from motet_server.adapters.shelf import Entry, Shelf, State
 
 _LOG = logging.getLogger(__name__)
@@ -194,13 +194,17 @@ class Keeper:
         if there.current is None or self.shelf.current.get(name) == there.current:
             return
         entry = self.shelf.entry(there.current)
-        if entry is None or entry.state is State.REFUSED:
-            return  # the listing says why
+        if entry is None:
+            return  # the scan has said why
+        if entry.state is State.REFUSED:
+            self.problems[name] = f"{entry.reference} can't be served: {entry.reason}"
+            return
         try:
             await self.shelf.move(entry)
         except AdapterRequestError as error:
             self.problems[name] = error.message
-            metrics.count_refused()
+            if isinstance(error, RefusedError):
+                metrics.count_refused()
             _LOG.warning("motet: %s stays where it is: %s", name, error.message)
 
     async def _follow(self) -> None:

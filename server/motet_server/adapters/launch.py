@@ -73,6 +73,8 @@ def prepare_adapters(
         if options.enable_lora:
             raise LaunchError("--enable-lora: --no-adapters says the opposite")
         return "none (--no-adapters)"
+    if asked.store is not None and asked.store.exists() and not asked.store.is_dir():
+        raise LaunchError(f"--adapters: {asked.store} isn't a folder")
     reason = no_adapters(read_model("model", {**vars(options), "model": model}))
     base = None
     if reason is None:
@@ -87,8 +89,8 @@ def prepare_adapters(
     chosen = adapter_options(
         model,
         vars(options),
-        slots=asked.slots,
-        loaded=max(asked.most, asked.slots) + 1,  # while a name moves, both of its versions are loaded
+        slots=min(asked.slots, asked.most),
+        loaded=asked.most + 1,  # while a name moves, both of its versions are loaded
         max_rank=asked.max_rank,
     )
     for name, value in chosen.items():
@@ -101,7 +103,7 @@ def prepare_adapters(
         folder=folder.path,
         model=find_base(model, options.revision),
         base=base,
-        most=max(asked.most, asked.slots),
+        most=asked.most,
         max_rank=options.max_lora_rank,
         pins=asked.pins,
         max_upload=asked.max_upload,
@@ -133,4 +135,6 @@ def adapter_lines(settings: AdapterSettings, taken: Sequence[str]) -> list[str]:
         *refused[:_SHOWN],
         *([f"and {len(refused) - _SHOWN} more refused"] if len(refused) > _SHOWN else []),
     ]
+    published = {reference for name, there in found.items() for reference in (name, *there.versions)}
+    lines += [f"{pin}: pinned, and not published yet" for pin in settings.pins if pin not in published]
     return [*(lines or ["none yet"]), f"published in {settings.store}; GET /v1/adapters lists them"]
