@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from motet_alignment.data import Examples, Item, Kind, Rating, read_examples
 from motet_alignment.data.filters import FilterSettings, filter_examples
 from motet_alignment.data.phrasing import read_phrasings
+from motet_alignment.data.progress import progress_bar
 from motet_alignment.data.shapes import Phrase, plain_phrase
 from motet_alignment.data.text import read_text
 from motet_alignment.errors import DataError
@@ -43,7 +45,7 @@ class Inputs:
     logistic: bool = False
 
 
-def read_inputs(settings: TrainSettings, base: Base) -> Inputs:
+def read_inputs(settings: TrainSettings, base: Base, *, progress: bool = False) -> Inputs:
     """Reads, filters, splits and tokenises the data. Raises DataError naming file and line, TrainError."""
     notes: list[str] = []
     examples = _read(settings, settings.data, notes)
@@ -72,8 +74,14 @@ def read_inputs(settings: TrainSettings, base: Base) -> Inputs:
             notes.append("all examples ask the same, so that none could be held out")
     skip = settings.on_bad == "skip"
     rendering = Rendering()
-    samples = make_samples(train, base.tokenizer, base.context, rendering=rendering, skip=skip)
-    held_out = make_samples(held, base.tokenizer, base.context, rendering=rendering, skip=skip)
+
+    def sampled(items: Sequence[Item]) -> list[Sample]:
+        with progress_bar("tokenising", len(items)) if progress else nullcontext(lambda steps: None) as step:
+            return make_samples(
+                items, base.tokenizer, base.context, rendering=rendering, skip=skip, after=lambda: step(1)
+            )
+
+    samples, held_out = sampled(train), sampled(held)
     if rendering.shortened:
         notes.append(
             f"{rendering.shortened:,} texts are longer than the context of {base.context:,} tokens and lost their "
@@ -173,6 +181,12 @@ def _scale(settings: TrainSettings, ratings: Sequence[Rating]) -> tuple[tuple[fl
     return (mean, spread or 1.0), False
 
 
-def with_reference(samples: Sequence[Sample], values: Sequence[tuple[float, ...]]) -> list[Sample]:
-    """Samples with the reference's log-probability of each text."""
-    return [replace(sample, reference=value) for sample, value in zip(samples, values, strict=True)]
+def digest(samples: Sequence[Sample]) -> str:
+    """A hash of all that a trainer sees of its samples."""
+    whole = hashlib.sha256()
+    for sample in samples:
+        texts = [(text.ids, text.mask) for text in sample.texts]
+        whole.update(
+            repr((texts, sample.margin, sample.confidence, sample.score, sample.pretraining)).encode()
+        )
+    return whole.hexdigest()

@@ -146,11 +146,19 @@ def load_model(settings: TrainSettings, base: Base, place: Place) -> Any:
         started = PeftModel.from_pretrained(model, str(base.start.path), is_trainable=True)
         # PEFT looks there for the base's vocabulary when it saves; the store knows it by another name.
         started.peft_config["default"].base_model_name_or_path = str(base.folder)
-        return started
+        return _in_fp32(started)
     try:
-        return get_peft_model(model, lora_config(settings))
+        return _in_fp32(get_peft_model(model, lora_config(settings)))
     except ValueError as problem:
         raise TrainError(f"--target-modules {settings.target_modules}: {first_line(problem)}") from None
+
+
+def _in_fp32(model: Any) -> Any:
+    """What is trained in float32, whatever the base is in: small steps would be rounded away."""
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+    return model
 
 
 def lora_config(settings: TrainSettings) -> Any:
@@ -178,6 +186,8 @@ def read_last_token(model: Any, name: str) -> None:
     that pads with it; the server reads the last token of the rendered conversation, whatever it is. Raises TrainError
     where there is no head called score.
     """
+    import torch
+
     if not hasattr(model, "score"):
         raise TrainError(f"--model {name}: its sequence classifier has no head called score")
     original = model.forward
@@ -189,7 +199,9 @@ def read_last_token(model: Any, name: str) -> None:
             kwargs.pop(unused, None)
         hidden = self.base_model(*args, use_cache=False, **kwargs).last_hidden_state
         rows = hidden[range(len(last)), last]
-        return {"logits": self.score(rows.to(self.score.weight.dtype))}
+        # In bf16 close scores would be equal.
+        with torch.autocast(rows.device.type, enabled=False):
+            return {"logits": self.score(rows.float())}
 
     model.forward = types.MethodType(forward, model)
 

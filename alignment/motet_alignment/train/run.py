@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -18,8 +19,8 @@ from motet_alignment.train.checkpoints import run_folder, write_json
 from motet_alignment.train.devices import Place, choose_place
 from motet_alignment.train.estimates import Estimate, as_json
 from motet_alignment.train.evaluation import find_evaluation, greedy
-from motet_alignment.train.inputs import Inputs, read_inputs
-from motet_alignment.train.models import Base, checkpoints_gradients, load_model, open_base
+from motet_alignment.train.inputs import Inputs, digest, read_inputs
+from motet_alignment.train.models import Base, checkpoints_gradients, first_line, load_model, open_base
 from motet_alignment.train.plan import Batching, Plan, make_plan
 from motet_alignment.train.settings import DpoSettings, RewardSettings, SftSettings, TrainSettings, check
 
@@ -51,12 +52,12 @@ def train(settings: TrainSettings, *, progress: bool = True) -> Trained:
     if not place.leads:
         console = Console(stderr=True, quiet=True)
     base = open_base(settings)
-    inputs = read_inputs(settings, base)
+    inputs = read_inputs(settings, base, progress=not console.quiet)
     for note in inputs.notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
     identity = describe(settings, base, inputs, place)
     folder = settings.folder or _default_folder(settings, identity)
-    with _held(folder, identity, settings, place) as checkpoint, _memory_errors(settings):
+    with _held(folder, identity, settings, place) as checkpoint, _troubles(settings, folder):
         return _train(settings, base, inputs, place, folder, checkpoint, evaluations, console)
 
 
@@ -239,8 +240,8 @@ def describe(settings: TrainSettings, base: Base, inputs: Inputs, place: Place) 
         "tokenizer": base.fingerprint.tokenizer,
         "chat_template": base.template if base.template is not None else base.fingerprint.chat_template,
         "from": None if base.start is None else base.start.reference,
-        "files": [file["sha256"] for file in inputs.files],
-        "samples": [len(inputs.samples), len(inputs.held_out)],
+        "examples": len(inputs.samples),
+        "data": digest(inputs.samples),
     }
 
 
@@ -269,7 +270,8 @@ def _held(
 
 
 @contextmanager
-def _memory_errors(settings: TrainSettings) -> Iterator[None]:
+def _troubles(settings: TrainSettings, folder: Path) -> Iterator[None]:
+    """What the machine runs out of, in words."""
     import torch
 
     try:
@@ -285,10 +287,16 @@ def _memory_errors(settings: TrainSettings) -> Iterator[None]:
             f"--gradient-checkpointing. {str(problem).partition('. ')[0]}"
         ) from None
     except RuntimeError as problem:
-        # torch's CPU allocator has no exception of its own.
-        if "can't allocate memory" not in str(problem):
+        # torch's CPU allocator and its file writer have no exceptions of their own.
+        if "can't allocate memory" in str(problem):
+            raise TrainError(
+                "out of memory; lower --batch-tokens (and raise --accumulation), lower --context, or take "
+                "--gradient-checkpointing"
+            ) from None
+        if "PytorchStreamWriter failed" not in str(problem):
             raise
-        raise TrainError(
-            "out of memory; lower --batch-tokens (and raise --accumulation), lower --context, or take "
-            "--gradient-checkpointing"
-        ) from None
+        raise TrainError(f"{folder} can't be written: {first_line(problem)}; is the disk full?") from None
+    except OSError as problem:
+        if problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        raise TrainError(f"{problem.filename or folder} can't be written: {problem.strerror}") from None

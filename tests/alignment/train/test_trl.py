@@ -33,7 +33,7 @@ def arguments(config: type, folder: Path, **more):
 
 
 def test_sft(place, sums, tmp_path):
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTTrainer
 
     ours = built(SftSettings(**place, data=(sums,), steps=1))
     stirred(ours.model)
@@ -43,7 +43,6 @@ def test_sft(place, sums, tmp_path):
         theirs = SFTTrainer.compute_loss(
             ours, ours.model, {key: inputs[key] for key in ("input_ids", "attention_mask", "labels")}
         )
-    assert SFTConfig is not None
     assert found.item() == pytest.approx(theirs.item(), rel=1e-6)
 
 
