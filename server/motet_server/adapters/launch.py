@@ -86,13 +86,16 @@ def prepare_adapters(
         if asked.store is not None or options.enable_lora:
             raise LaunchError(f"--adapters: {model} can't be given adapters: {reason}")
         return f"none: {reason}"
-    chosen = adapter_options(
-        model,
-        vars(options),
-        slots=min(asked.slots, asked.most),
-        loaded=asked.most + 1,  # while a name moves, both of its versions are loaded
-        max_rank=asked.max_rank,
-    )
+    try:
+        chosen = adapter_options(
+            model,
+            vars(options),
+            slots=min(asked.slots, asked.most),
+            loaded=asked.most + 1,  # while a name moves, both of its versions are loaded
+            max_rank=asked.max_rank,
+        )
+    except LaunchError as error:
+        raise LaunchError(f"{error}; or serve no adapters, --no-adapters") from None
     for name, value in chosen.items():
         setattr(options, name, value)
     store = AdapterStore(asked.store or default_store()).root

@@ -18,7 +18,9 @@ pytestmark = pytest.mark.engine
 
 
 def prepare(model: Path, *arguments: str, bundled: Path | None = None, **asked: Any) -> tuple[Any, Any]:
-    options = vllm_private.parse_options([str(model), *arguments], {"model": str(model)})
+    options = vllm_private.parse_options(
+        [str(model), *arguments], {"model": str(model), "enforce_eager": True}
+    )
     prepared = prepare_adapters(AdapterOptions(**asked), str(model), options, bundled=bundled)
     if isinstance(prepared, Prepared):
         prepared.folder.close()
