@@ -166,7 +166,12 @@ def _finish(
             settings=settings.model_dump(
                 mode="json", by_alias=True, exclude={"data", "folder", "store", "resume"}
             )
-            | {"precision": place.precision, "device": place.device, "processes": place.processes},
+            | {"precision": place.precision, "device": place.device, "processes": place.processes}
+            | (
+                {"score_mean": inputs.scale[0], "score_spread": inputs.scale[1]}
+                if inputs.kind == "rating"
+                else {}
+            ),
             metrics=as_json(metrics),
             promote=settings.promote,
         )

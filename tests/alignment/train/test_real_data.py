@@ -38,4 +38,4 @@ def test_a_few_steps(settings, name: str, tmp_path: Path):
     )
     assert trained.adapter is not None
     assert trained.metrics["held_out_loss"].value > 0
-    assert trained.metrics["examples"] > 150
+    assert trained.metrics["examples"] > 100

@@ -197,6 +197,9 @@ def test_rankings_and_ratings(place, tmp_path):
         trained = train_reward(settings)
         found = losses(trained.folder)
         assert found[-1] < 0.3 * found[0], file
+    # The last were ratings of 9 and 1: learnt as 1 and -1, and the manifest says how to go back.
+    kept = trained.adapter.manifest.settings
+    assert (kept["score_mean"], kept["score_spread"]) == (5.0, 4.0)
 
 
 def test_dpo_prefers_the_chosen_answers_and_starts_from_its_reference(place, pairs, sums, tmp_path):
