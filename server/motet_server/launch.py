@@ -200,10 +200,9 @@ def _reward_models(
 
 def _bundled_adapters(command: ServeCommand) -> Path | None:
     """The store of the adapters that come with the bundled model, if that is served and they are there."""
-    import motet_models
+    from motet_models import ADAPTERS
 
-    folder: Path | None = getattr(motet_models, "ADAPTERS", None)
-    return folder if command.model is None and folder is not None and folder.is_dir() else None
+    return ADAPTERS if command.model is None and ADAPTERS.is_dir() else None
 
 
 def _check_model(field: str, model: str) -> None:

@@ -44,6 +44,12 @@ class RewardBody(BaseModel):
     user: str | None = None
 
 
+class ScoreError(RequestError):
+    """A conversation that the engine could not score."""
+
+    status, kind = 500, "InternalServerError"
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """One conversation's raw reward, and its length in tokens."""
@@ -151,7 +157,11 @@ class _AdapterScorer:
                 prompt, sampling, f"{name}-{index}", lora_request=self.lora_request
             )
             (output,) = [each async for each in outputs]  # only the last is told
-            return Score(read_reward(output), vllm_private.prompt_tokens(self.state, prompt))
+            try:
+                reward = read_reward(output)
+            except ValueError as error:
+                raise ScoreError(place(field, index), str(error)) from None
+            return Score(reward, vllm_private.prompt_tokens(self.state, prompt))
 
         return await _all(score(index, prompt) for index, prompt in enumerate(prompts))
 

@@ -96,7 +96,13 @@ def _read(place: Place, name: str) -> Found:
     return Found(place, versions, reference, problem)
 
 
-def unfit(adapter: Adapter, base: BaseFingerprint, max_rank: int, taken: Collection[str]) -> str | None:
+def unfit(
+    adapter: Adapter,
+    base: BaseFingerprint,
+    max_rank: int,
+    taken: Collection[str],
+    no_rewards: str | None = None,
+) -> str | None:
     """Why a server can't serve an adapter, as far as its manifest tells; its files are checked at loading.
 
     Args:
@@ -104,8 +110,11 @@ def unfit(adapter: Adapter, base: BaseFingerprint, max_rank: int, taken: Collect
         base: the server's model.
         max_rank: the largest rank that it takes.
         taken: names that mean something else on it.
+        no_rewards: why its engine can't score, if it can't.
     """
     manifest = adapter.manifest
+    if manifest.kind == "reward" and no_rewards is not None:
+        return f"rewards can't be scored on this server's model: {no_rewards}"
     if manifest.name in taken:
         return "a model of this server has this name; publish it under another"
     different = manifest.base.differences(base, template=manifest.chat_template is None)

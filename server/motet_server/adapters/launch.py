@@ -65,7 +65,7 @@ def prepare_adapters(
     Raises:
         LaunchError: for what was asked for and can't be had.
     """
-    from motet_decoding.engine.adapters import adapter_options, no_adapters
+    from motet_decoding.engine.adapters import adapter_options, no_adapters, no_rewards
     from motet_decoding.engine.kinds import read_model
 
     check_lora_options(options)
@@ -75,7 +75,8 @@ def prepare_adapters(
         return "none (--no-adapters)"
     if asked.store is not None and asked.store.exists() and not asked.store.is_dir():
         raise LaunchError(f"--adapters: {asked.store} isn't a folder")
-    reason = no_adapters(read_model("model", {**vars(options), "model": model}))
+    config = read_model("model", {**vars(options), "model": model})
+    reason, rewardless = no_adapters(config), no_rewards(config, vars(options))
     base = None
     if reason is None:
         try:
@@ -110,6 +111,7 @@ def prepare_adapters(
         max_rank=options.max_lora_rank,
         pins=asked.pins,
         max_upload=asked.max_upload,
+        no_rewards=rewardless,
     )
     return Prepared(settings, folder)
 
@@ -127,7 +129,9 @@ def adapter_lines(settings: AdapterSettings, taken: Sequence[str]) -> list[str]:
     for name, there in found.items():
         adapter = there.versions.get(there.current or "")
         reason = there.problem or (
-            None if adapter is None else unfit(adapter, settings.base, settings.max_rank, taken)
+            None
+            if adapter is None
+            else unfit(adapter, settings.base, settings.max_rank, taken, settings.no_rewards)
         )
         if reason is not None:
             refused.append(f"{name}: refused: {reason}")

@@ -64,7 +64,8 @@ class AdapterService:
         check(adapter, self.settings.base, self.settings.max_rank, base_folder=self.settings.model)
 
     def _unfit(self, adapter: Adapter) -> str | None:
-        return unfit(adapter, self.settings.base, self.settings.max_rank, self.models)
+        settings = self.settings
+        return unfit(adapter, settings.base, settings.max_rank, self.models, settings.no_rewards)
 
 
 def _loaded(entry: Entry) -> None:

@@ -48,3 +48,4 @@ class AdapterSettings(BaseModel):
     max_upload: Annotated[int, Field(ge=1, description="The largest uploaded adapter, in bytes.")] = (
         DEFAULT_UPLOAD
     )
+    no_rewards: Annotated[str | None, Field(description="Why the engine can't score, if it can't.")] = None

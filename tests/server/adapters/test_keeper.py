@@ -157,6 +157,9 @@ async def test_names_and_ranks_that_do_not_fit_are_refused_and_the_rest_is_serve
     assert "--max-lora-rank 4" in str(unfit(adapter, adapter.manifest.base, 2, []))
     other = adapter.manifest.base.model_copy(update={"weights": "0" * 64})
     assert "weights differ" in str(unfit(adapter, other, 8, []))
+    judge = adapter.manifest.model_copy(update={"kind": "reward"})
+    told = unfit(Adapter(judge, adapter.path), adapter.manifest.base, 8, [], "it reads pictures")
+    assert told == "rewards can't be scored on this server's model: it reads pictures"
 
 
 async def test_files_changed_after_publishing_never_reach_the_engine(house):
