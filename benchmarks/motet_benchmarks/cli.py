@@ -219,7 +219,7 @@ def everything(
     seed: Seed = 0,
     out: Out = RESULTS,
 ) -> None:
-    """Everything on the bundled models, in under ten minutes on two CPU cores."""
+    """Everything but adapters, on the bundled models, in under ten minutes on two CPU cores."""
     import asyncio
     from dataclasses import replace
 

@@ -72,7 +72,8 @@ def _method(plan: Plan, found: Outcome) -> list[str]:
         "request that is sent after a version was first heard may not be answered by an older one.",
         "Phases with and without swaps take turns, once the server's memory is still under the load, and which comes "
         "first alternates. Requests that cross from one to the next are checked, and not timed. Intervals are a "
-        "bootstrap's over rounds. The clients and the publisher share the machine with the server.",
+        "bootstrap's over rounds. The clients and the publisher share the machine with the server; and after a swap, "
+        "no prompt of the new version is in the prefix cache, which is part of what a swap costs.",
         "Memory is the resident memory of all of the server's processes; the slope is that of a line through the means "
         f"of {BLOCKS} stretches of swaps, without the first {WARMING:.0%}. In that time it rose by "
         f"{size(found.rises[WITH])} in the phases with swaps and by {size(found.rises[WITHOUT])} in those without. On "
