@@ -209,9 +209,14 @@ def test_prompt_logprobs_beside_a_scored_request_are_the_models_own(llm, places)
         ({"slots": 3, "loaded": 2}, "no more slots than loaded"),
         ({"max_rank": 1000}, "max_lora_rank: 1000"),
         ({"options": {"max_logprobs": 3}}, "max_logprobs: must be at least 4"),
+        ({"options": {"enforce_eager": False}}, "enforce_eager: needed for adapters on a CPU"),
+        ({"options": {"fully_sharded_loras": True}}, "fully_sharded_loras: can't be used on a CPU"),
+        ({"options": {"hf_overrides": lambda config: config}}, "hf_overrides: must be a dictionary"),
+        ({"options": {"headless": True}}, "MOTET_ENGINE_KEY: not set, and this engine has processes"),
     ],
 )
-def test_bounds_that_cannot_be_honoured_are_named(places, changed, message):
+def test_what_cannot_be_honoured_is_named(places, monkeypatch, changed, message):
+    monkeypatch.delenv("MOTET_ENGINE_KEY", raising=False)
     asked = {"options": {}, "slots": 1, "loaded": 2, "max_rank": 8, **changed}
     with pytest.raises(LaunchError, match=message):
         adapter_options(str(places[0]), asked.pop("options"), **asked)
@@ -220,4 +225,5 @@ def test_bounds_that_cannot_be_honoured_are_named(places, changed, message):
 def test_the_largest_rank_is_the_least_of_vllms_that_holds_it(places):
     chosen = adapter_options(str(places[0]), {}, slots=1, loaded=1, max_rank=9)
     assert chosen["max_lora_rank"] == 16
+    assert chosen["enforce_eager"] is True
     assert chosen["hf_overrides"]["architectures"] == ["ScoredLlamaForCausalLM"]

@@ -46,6 +46,29 @@ def test_linear_layers(tokens):
     assert all(torch.equal(y[row], expected[row]) for row, adapter in enumerate(tokens) if not adapter)
 
 
+@pytest.mark.parametrize(
+    ("of_model", "of_lora"), [(torch.bfloat16, torch.float32), (torch.float32, torch.bfloat16)]
+)
+def test_matrices_may_be_of_another_type_than_the_model(of_model, of_lora):
+    tokens = [11, 0, 33]
+    x, y = torch.randn(3, IN).to(of_model), torch.randn(3, VOCAB).to(of_model)
+    a, b = stacked(RANK, IN).to(of_lora), stacked(VOCAB, RANK).to(of_lora)
+    expected = y.float().clone()
+    for row in (0, 2):
+        slot = IDS.index(tokens[row])
+        expected[row] += b[slot, 0].float() @ (a[slot, 0].float() @ x[row].float())
+    made = wrapper(GroupedLora, tokens, tokens)
+    linear, logits, embedded = y.clone(), y.clone(), y.clone()
+    made.add_lora_linear(linear, x, (a,), (b,), 1.0, (VOCAB,))
+    made.add_lora_logits(logits, x, a, b, 1.0)
+    for found in (linear, logits):
+        assert found.dtype == of_model
+        torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.1)
+    made.add_lora_embedding(embedded, x[:, :RANK].to(of_lora), b)
+    assert embedded.dtype == of_model
+    assert not torch.equal(embedded[0], y[0])
+
+
 def test_vllms_own_class_agrees_where_every_row_has_an_adapter():
     tokens = [33, 11, 33, 11, 11]
     x, y = torch.randn(len(tokens), IN), torch.randn(len(tokens), sum(WIDTHS))

@@ -52,19 +52,43 @@ def test_a_reward_survives_logits_of_any_type(head, dtype, size):
     assert torch.equal(logits[[0, 2]], before[[0, 2]])
 
 
-@pytest.mark.parametrize("broken", ["missing", "damaged", "another width", "not finite"])
+@pytest.mark.parametrize("broken", ["missing", "damaged", "another width", "no matrix", "not finite"])
 def test_what_cannot_be_scored_is_an_error_of_its_own_request(tmp_path, broken):
     file, hidden = tmp_path / f"{broken}.safetensors", torch.ones(1, HIDDEN)
     if broken == "damaged":
         file.write_bytes(b"\xff" * 20)
     elif broken == "another width":
         save_file({"score.weight": torch.ones(1, HIDDEN + 1)}, file)
+    elif broken == "no matrix":
+        save_file({"score.weight": torch.ones(HIDDEN)}, file)
     elif broken == "not finite":
         save_file({"score.weight": torch.full((1, HIDDEN), float("inf"))}, file)
     logits = torch.zeros(1, VOCAB)
     write_rewards(logits, hidden, [(0, file)])
     with pytest.raises(ValueError, match="could not score"):
         carried(logits[0])
+
+
+def test_a_head_that_was_missing_is_looked_for_again(tmp_path):
+    file, hidden = tmp_path / "score.safetensors", torch.ones(1, HIDDEN)
+    write_rewards(torch.zeros(1, VOCAB), hidden, [(0, file)])
+    save_file({"score.weight": torch.full((1, HIDDEN), 0.25)}, file)
+    logits = torch.zeros(1, VOCAB)
+    write_rewards(logits, hidden, [(0, file)])
+    assert carried(logits[0]) == pytest.approx(0.25 * HIDDEN)
+
+
+def test_a_clients_argument_under_a_key_like_ours_is_refused_where_requests_come_in(head):
+    key = ensure_engine_key()
+    for forged, reason in (
+        ({"motet-0123": "{}"}, "reserved for the server"),
+        ({key: "no JSON"}, "Invalid JSON"),
+        ({key: '{"reward_head": "/x", "more": 1}'}, "more"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            RewardProcessor.validate_params(SamplingParams(extra_args=forged))
+    RewardProcessor.validate_params(SamplingParams(extra_args={"theirs": 1}))
+    RewardProcessor.validate_params(reward_sampling(head))
 
 
 class Plain(nn.Module):

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from motet_decoding.engine import PAIRED, SCORED, vllm_private
-from motet_decoding.engine.arguments import ensure_engine_key
 from motet_decoding.engine.kinds import read_model, unfit
+from motet_decoding.engine.launch import share_key
 from motet_decoding.engine.rewards import PARTS
 from motet_decoding.errors import LaunchError
 
@@ -37,6 +37,9 @@ def adapter_options(
         LaunchError: for a model or an option under which adapters can't be honoured, and bounds that make no sense.
     """
     ranks = vllm_private.adapter_ranks()
+    eager = _cpu_options(options)
+    if not isinstance(options.get("hf_overrides") or {}, dict):
+        raise LaunchError("hf_overrides: must be a dictionary on a server with adapters, not a function")
     if slots < 1 or loaded < slots:
         raise LaunchError(
             f"adapters: at least one slot, and no more slots than loaded; got {slots} of {loaded}"
@@ -47,8 +50,9 @@ def adapter_options(
     reason = no_adapters(config)
     if reason is not None:
         raise LaunchError(f"model: {model} can't be given adapters: {reason}")
-    ensure_engine_key()
+    share_key(options)
     chosen: dict[str, Any] = {
+        **eager,
         "enable_lora": True,
         "max_loras": slots,
         "max_cpu_loras": loaded,
@@ -68,6 +72,27 @@ def adapter_options(
                 f"max_logprobs: must be at least {1 + PARTS}, in which rewards leave the engine"
             )
     return chosen
+
+
+def _cpu_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What adapters need on a CPU: which rows have which is decided in every step, and a compiled pass would freeze it.
+
+    Raises:
+        LaunchError: for an option that asks for what only vLLM's own CPU code does, with the wrong adapters.
+    """
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return {}
+    if not options.get("enforce_eager", True):
+        raise LaunchError(
+            "enforce_eager: needed for adapters on a CPU: a compiled model would freeze which rows have an adapter"
+        )
+    if options.get("fully_sharded_loras"):
+        raise LaunchError(
+            "fully_sharded_loras: can't be used on a CPU, where vLLM would give rows without an adapter another's"
+        )
+    return {"enforce_eager": True}
 
 
 def no_adapters(config: ModelConfig) -> str | None:

@@ -123,7 +123,7 @@ def _add(
     scale: float,
     rows: slice | torch.Tensor,
 ) -> None:
-    low_rank = x[rows] @ a.T
+    low_rank = x[rows].to(a.dtype) @ a.T  # vLLM's --lora-dtype may be another than the model's
     if scale != 1.0:
         low_rank = low_rank * scale
     added = (low_rank @ b.T).to(y.dtype)

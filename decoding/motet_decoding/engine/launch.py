@@ -62,7 +62,7 @@ def pair_options(
             can't be honoured.
     """
     _refuse(options)
-    _share_key(options)
+    share_key(options)
     expert_config = read_model("model", {**options, "model": model})
     amateur_config = read_model(
         "amateur",
@@ -114,8 +114,12 @@ def _refuse(options: Mapping[str, Any]) -> None:
         raise LaunchError("hf_overrides: must be a dictionary on a server with an amateur, not a function")
 
 
-def _share_key(options: Mapping[str, Any]) -> None:
-    """Makes the key, where it can reach every process that the engine will have."""
+def share_key(options: Mapping[str, Any]) -> None:
+    """Makes the key, where it can reach every process that the engine will have.
+
+    Raises:
+        LaunchError: where it can't, or where the one that was set could be guessed.
+    """
     local = options.get("data_parallel_size_local")
     # Balanced from outside or by node, a node's replicas are sent requests by that node's server only.
     own = (
@@ -133,7 +137,7 @@ def _share_key(options: Mapping[str, Any]) -> None:
     if elsewhere and not secret:
         raise LaunchError(
             f"{KEY_VARIABLE}: not set, and this engine has processes on other nodes; set it to the same long random "
-            "text on every node, or they would not know a contrast request from a plain one"
+            "text on every node, or they would not know a contrast or a reward from a plain request"
         )
     if secret is not None and len(secret) < _SECRET_LENGTH:
         raise LaunchError(

@@ -44,10 +44,8 @@ class ScoringModel(nn.Module):
     def compute_logits(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor | None:
         """The model's logits, [rows, vocab]; those of the scored rows hold their reward instead."""
         logits: torch.Tensor | None = super().compute_logits(hidden_states, *args, **kwargs)  # type: ignore[misc]
-        scored, self.stage.scored = (
-            self.stage.scored,
-            (),
-        )  # prompt logprobs are computed after them, of other rows
+        scored = self.stage.scored
+        self.stage.scored = ()  # prompt logprobs are computed after them, of other rows
         if logits is not None and scored:
             write_rewards(logits, hidden_states, scored)
         return logits
@@ -75,23 +73,33 @@ def write_rewards(logits: torch.Tensor, hidden: torch.Tensor, scored: Sequence[t
     for row, head in scored:
         logits[row] = -torch.inf
         logits[row, 0] = 0.0
-        weight = _head(head)
-        if weight is not None and weight.shape[1] == hidden.shape[1]:
+        weight = _head(head, hidden.shape[1], hidden.device)
+        if weight is not None:
             # In float32, whatever the model's type: rewards are compared by their small differences.
-            rest = (weight.to(hidden.device) @ hidden[row].float())[0]
+            rest = weight @ hidden[row].float()
             for token in range(1, 1 + PARTS):
                 logits[row, token] = rest.to(logits.dtype)
                 rest = rest - logits[row, token].float()
 
 
-@lru_cache(maxsize=_HEADS)
-def _head(file: Path) -> torch.Tensor | None:
-    """A head, float32 [1, hidden]; None for a file that can't be used, since raising here would end the engine."""
+def _head(file: Path, width: int, device: torch.device) -> torch.Tensor | None:
+    """A head, float32 [width]; None for a file that can't be used, since raising here would end the engine."""
     try:
-        return load_file(file)["score.weight"].float()
+        return _read_head(file, width, device)
     except (OSError, KeyError, ValueError, SafetensorError) as error:
-        _LOG.error("motet: reward head %s can't be read: %s", file, error)
+        _LOG.error("motet: reward head %s can't be used: %s", file, error)
         return None
+
+
+@lru_cache(maxsize=_HEADS)
+def _read_head(file: Path, width: int, device: torch.device) -> torch.Tensor:
+    # What raises is not cached: the file may be there the next time.
+    weight = load_file(file)["score.weight"]
+    if weight.shape != (1, width):
+        raise ValueError(
+            f"score.weight is {list(weight.shape)}, and the model's hidden states need [1, {width}]"
+        )
+    return weight[0].to(device, torch.float32)
 
 
 class RewardProcessor(V1LogitsProcessor, V2LogitsProcessor):
@@ -103,6 +111,15 @@ class RewardProcessor(V1LogitsProcessor, V2LogitsProcessor):
         self.stage.rewards = self
         #: The head's file, by batch row (V1) or by slot (V2).
         self.asking: dict[int, Path] = {}
+
+    @classmethod
+    def validate_params(cls, sampling_params: SamplingParams) -> None:
+        """Refuses what would end the engine if ``_asked`` met it; called where requests come in.
+
+        Raises:
+            ValueError: for a sampling argument under a key that only another server of ours could have written.
+        """
+        read_asked(sampling_params.extra_args, engine_key())
 
     def is_argmax_invariant(self) -> bool:
         """V1: it changes nothing at all."""
