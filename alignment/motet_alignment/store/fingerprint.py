@@ -16,7 +16,7 @@ from motet_alignment.store.weights import sample
 
 # Of a configuration, what says nothing about the function that its weights compute.
 _INCIDENTAL = frozenset(
-    "_name_or_path architectures auto_map bos_token_id chunk_size_feed_forward dtype eos_token_id id2label "
+    "architectures auto_map bos_token_id chunk_size_feed_forward dtype eos_token_id id2label "
     "initializer_range is_decoder label2id max_length output_attentions output_hidden_states pad_token_id "
     "pretraining_tp problem_type return_dict torch_dtype transformers_version unsloth_fixed unsloth_version "
     "use_cache use_return_dict".split()
@@ -74,7 +74,12 @@ def architecture(config: Mapping[str, Any]) -> dict[str, Any]:
     kept = {
         key: architecture(value) if isinstance(value, Mapping) else value
         for key, value in config.items()
-        if key not in _INCIDENTAL and key not in _ROPE and not key.endswith("dropout") and value is not None
+        # transformers' private notes begin with "_": where a model came from, which kernel once ran it.
+        if key not in _INCIDENTAL
+        and key not in _ROPE
+        and not key.startswith("_")
+        and not key.endswith("dropout")
+        and value is not None
     }
     if rope := _rope(config):
         kept["rope"] = rope
@@ -85,7 +90,9 @@ def _rope(config: Mapping[str, Any]) -> dict[str, Any]:
     # transformers 5 writes rope_parameters where 4 wrote rope_theta and rope_scaling.
     rope: dict[str, Any] = {}
     for part in ("rope_scaling", "rope_parameters"):
-        rope.update(config.get(part) or {})
+        if not isinstance(scaling := config.get(part) or {}, Mapping):
+            raise StoreError(f"config.json: {part} must be an object, not {scaling!r}")
+        rope.update(scaling)
     if "type" in rope:
         rope.setdefault("rope_type", rope.pop("type"))
     if "rope_theta" in config:

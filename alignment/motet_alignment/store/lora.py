@@ -22,9 +22,11 @@ HEAD = "base_model.model.score.weight"
 MAX_RANK = 512  # the largest that vLLM 0.32 can be started with
 
 _PATTERNS = 1024
+_INVOLVED = 16
 _NAME_LENGTH = 256
 _PREFIX = "base_model.model."
 _PAIR = re.compile(r"(?P<module>.+)\.(?:lora_(?P<linear>[AB])\.weight|lora_embedding_(?P<embedding>[AB]))\Z")
+_REPEATS = re.compile(r"[*+?{|(]")
 _WHOLE = ("embed_tokens.weight", "lm_head.weight")
 # Initialisations that leave the base's weights alone (vLLM's PEFTHelper has the same list); True, False too.
 _INITIALISATIONS = frozenset({"gaussian", "eva", "orthogonal", "mica", "lora_ga"})
@@ -109,6 +111,8 @@ def check_config(path: Path, kind: Kind) -> dict[str, Any]:
             raise refuse(f"{key}: {hard[:80]!r} is no regular expression, or too involved a one")
         if len(pattern) > _PATTERNS:
             raise refuse(f"{key} has {len(pattern)} patterns; at most {_PATTERNS} are looked through")
+        if (involved := sum(_REPEATS.search(each) is not None for each in pattern)) > _INVOLVED:
+            raise refuse(f"{key} has {involved} patterns with repetitions or choices; at most {_INVOLVED}")
     _check_task(config, kind, path.name)
     return config
 
@@ -183,10 +187,6 @@ def _check_pair(
     if len(first) != 2 or len(second) != 2 or first[0] != second[1]:
         raise refuse(f"A is {_by(first)} and B {_by(second)}; they don't multiply")
     rank = first[0]
-    # vLLM scales by the rank that the configuration says, not by the matrices'.
-    said = _pattern(config.get("rank_pattern") or {}, module, config["r"])
-    if rank != said:
-        raise refuse(f"is of rank {rank}, where {CONFIG} says {said}")
     if base is not None:
         shape = base.shapes.of(module, transposed=bool(config.get("fan_in_fan_out")))
         if shape is None:
@@ -197,6 +197,10 @@ def _check_pair(
                 f"maps {first[1]} inputs to {second[0]} outputs, the base {base.path.name}'s {inputs} to {outputs}; it "
                 "belongs to another model"
             )
+    # vLLM scales by the rank that the configuration says, not by the matrices'.
+    said = _pattern(config.get("rank_pattern") or {}, module, config["r"])
+    if rank != said:
+        raise refuse(f"is of rank {rank}, where {CONFIG} says {said}")
     return rank
 
 
@@ -207,11 +211,13 @@ def _pattern(pattern: Mapping[str, int], module: str, default: int) -> int:
 
 def _is_easy(pattern: str) -> bool:
     """Whether matching ``pattern``, which a stranger may have written, takes time that nobody notices."""
-    # Repeated groups are what takes for ever; two repetitions side by side are enough for the names of modules.
+    # Every repetition and every group multiplies the ways to match, a repeated group without end; the names of modules
+    # need no more than two of the one and one of the other.
     if (
         len(pattern) > _NAME_LENGTH
         or re.search(r"\)[*+?{]", pattern)
-        or len(re.findall(r"[*+{]", pattern)) > 2
+        or len(re.findall(r"[*+{?]", pattern)) > 2
+        or pattern.count("(") > 1
     ):
         return False
     try:

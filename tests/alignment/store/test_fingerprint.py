@@ -55,6 +55,7 @@ def test_known_parts(base, base_folder):
         ),
         lambda folder: edit(folder, "config.json", lambda c: c.update(transformers_version="9", dtype="float16")),
         lambda folder: edit(folder, "config.json", lambda c: c.update(use_cache=False, head_dim=None)),
+        lambda folder: edit(folder, "config.json", lambda c: c.update(_attn_implementation_autoset=True)),
         lambda folder: edit(
             folder,
             "config.json",
@@ -65,7 +66,7 @@ def test_known_parts(base, base_folder):
         lambda folder: edit(folder, "tokenizer_config.json", lambda t: t.update(eos_token={"content": "t0"})),
         lambda folder: (folder / "generation_config.json").write_text("{}"),
     ],
-    ids="shards tied-head versions defaults rope cutting merges special-tokens generation".split(),
+    ids="shards tied-head versions defaults private rope cutting merges special-tokens generation".split(),
 )  # fmt: skip
 def test_same_model_stored_otherwise(base, tmp_path, change):
     folder = make_base(tmp_path / "copy")
@@ -140,6 +141,7 @@ def test_large_tensors_are_sampled_and_small_ones_read_whole(tmp_path):
         (lambda f: (f / "config.json").unlink(), r"has no config\.json"),
         (lambda f: (f / "config.json").write_text("{"), r"config\.json is not JSON"),
         (lambda f: edit(f, "config.json", lambda c: c.pop("hidden_size")), "hidden_size must be"),
+        (lambda f: edit(f, "config.json", lambda c: c.update(rope_scaling="yarn")), "rope_scaling must be"),
         (lambda f: (f / "tokenizer.json").unlink(), "has no tokenizer"),
         (lambda f: os.rename(f / "model.safetensors", f / "pytorch_model.bin"), "no safetensors weights"),
         (lambda f: (f / "model.safetensors").write_bytes(b"12345678"), "not a whole safetensors file"),
@@ -149,7 +151,7 @@ def test_large_tensors_are_sampled_and_small_ones_read_whole(tmp_path):
             "no file of the folder",
         ),
     ],
-    ids="configuration json hidden tokenizer pickled truncated shard index".split(),
+    ids="configuration json hidden rope tokenizer pickled truncated shard index".split(),
 )
 def test_folders_that_are_no_whole_model(tmp_path, change, words):
     folder = make_base(tmp_path / "model")
