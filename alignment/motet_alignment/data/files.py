@@ -16,6 +16,9 @@ from motet_alignment.errors import DataError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".parquet")
 _JSON_SPACE = " \t\r\n"
+#: Rows of a Parquet file that are unpacked at a time, at most.
+_ROWS = 1024
+_TOO_DEEP = "no valid JSON: nested too deeply"
 
 
 class Limits(BaseModel):
@@ -99,8 +102,10 @@ def _row(number: int, raw: bytes) -> Line:
         value = decoder.decode(content)
     except json.JSONDecodeError as error:
         return Line(number, None, f"no valid JSON: {error.msg} at column {error.colno}")
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return Line(number, None, f"no valid JSON: {error}")
+    except RecursionError:
+        return Line(number, None, _TOO_DEEP)
     return _checked(number, value, decoder)
 
 
@@ -111,6 +116,8 @@ def _checked(number: int, value: Any, decoder: _Decoder | None = None) -> Line:
         return Line(number, dict(clean(mapping(value, "the row"))))
     except Malformed as error:
         return Line(number, None, str(error))
+    except RecursionError:
+        return Line(number, None, _TOO_DEEP)
 
 
 class _Decoder(json.JSONDecoder):
@@ -123,8 +130,8 @@ class _Decoder(json.JSONDecoder):
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for place, key in enumerate(keys) if key in keys[:place])
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
             self.faults.append(f"key {twice!r} stands twice in one object")
         return result
 
@@ -141,7 +148,7 @@ def _holds_lines(path: Path) -> bool:
             return False
         try:
             json.loads(first)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
         return any(line.strip() for line in file)
 
@@ -167,7 +174,7 @@ def _json(path: Path) -> Iterator[Line]:
             f"{path}:{error.lineno}: no valid JSON: {error.msg} at column {error.colno}"
         ) from None
     except RecursionError:
-        raise DataError(f"{path}: no valid JSON: nested too deeply") from None
+        raise DataError(f"{path}: {_TOO_DEEP}") from None
 
 
 def _elements(content: str, start: int) -> Iterator[Line]:
@@ -227,13 +234,30 @@ def _parquet(path: Path, limits: Limits) -> Iterator[Line]:
 
     try:
         with parquet.ParquetFile(path) as file:
-            groups = range(file.metadata.num_row_groups)
-            if sum(file.metadata.row_group(group).total_byte_size for group in groups) > limits.file_bytes:
-                raise DataError(f"{path} unpacks to more than {limits.file_bytes:,} bytes; split it")
-            number = 0
-            for batch in file.iter_batches(batch_size=1024):
+            groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
+            too_large = DataError(f"{path} unpacks to more than {limits.file_bytes:,} bytes; split it")
+            if sum(group.total_byte_size for group in groups) > limits.file_bytes:
+                raise too_large
+            # A value is written once however many rows repeat it, so that the sum says little of what comes out; but
+            # none is larger than its group, which bounds what one batch may come to.
+            largest = max((group.total_byte_size for group in groups), default=0)
+            rows = max(1, min(_ROWS, limits.file_bytes // max(1, largest)))
+            number = total = 0
+            for batch in file.iter_batches(batch_size=rows):
                 for row in batch.to_pylist():
                     number += 1
+                    total += _size(row)
+                    if total > limits.file_bytes:
+                        raise too_large
                     yield _checked(number, row)
     except (arrow.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"{path} can't be read as Parquet: {error}") from None
+
+
+def _size(value: Any) -> int:
+    """About how many bytes a row's values come to."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    return sum(map(_size, value)) if isinstance(value, list) else 8

@@ -132,6 +132,29 @@ def test_files_larger_than_the_limit_are_refused(tmp_path):
         read_examples(packed, limits=limits)
 
 
+def test_a_value_that_a_parquet_file_repeats_counts_every_time(tmp_path):
+    path, limits = tmp_path / "a.parquet", Limits(file_bytes=2**20)
+    repeated = arrow.DictionaryArray.from_arrays(arrow.array([0] * 3000), arrow.array(["x" * 10_000]))
+    for column in (repeated, repeated.cast(arrow.string())):
+        parquet.write_table(arrow.table({"text": column}), path)
+        assert path.stat().st_size < limits.file_bytes / 10
+        with pytest.raises(DataError, match=r"a\.parquet unpacks to more than 1,048,576 bytes"):
+            list(read_rows(path, limits))
+
+
+@pytest.mark.parametrize("depth", [900, 100_000])
+def test_nesting_that_python_cannot_follow_is_a_problem_of_its_line(tmp_path, depth):
+    nested = b'{"a":' * depth + b"1" + b"}" * depth
+    for name in ("a.jsonl", "b.json"):
+        (tmp_path / name).write_bytes(b'{"a": 1}\n' + nested + b'\n{"a": 2}\n')
+        found = list(read_rows(tmp_path / name, Limits()))
+        assert [line.row for line in found] == [{"a": 1}, None, {"a": 2}]
+        assert found[1].reason == "no valid JSON: nested too deeply"
+    (tmp_path / "c.json").write_bytes(nested)
+    with pytest.raises(DataError, match=r"c\.json: no valid JSON: nested too deeply|no list"):
+        list(read_rows(tmp_path / "c.json", Limits()))
+
+
 def test_missing_files_and_folders(tmp_path):
     with pytest.raises(DataError, match=r"nothing\.jsonl does not exist"):
         read_examples(tmp_path / "nothing.jsonl")
