@@ -115,20 +115,21 @@ class Copies:
                     self._mark(reference).unlink(missing_ok=True)
         return copy
 
-    def give_back(self, reference: str) -> None:
-        """Ends this process's use; the last one's removes the copy."""
+    def leave(self, reference: str) -> bool:
+        """Ends this process's use; whether it was the last one's, who has to see to the copy's removal."""
         with self._locked():
             self._mark(reference).unlink(missing_ok=True)
-            if not self._others(reference):
+            return not self.used(reference)
+
+    def remove(self, reference: str) -> None:
+        """Removes a copy that no process uses."""
+        with self._locked():
+            if not self.used(reference):
                 shutil.rmtree(self._root / reference, ignore_errors=True)
 
-    def used_elsewhere(self, reference: str) -> bool:
-        """Whether another process of the server uses the version."""
-        return bool(self._others(reference))
-
-    def _others(self, reference: str) -> list[Path]:
-        own = self._mark(reference)
-        return [mark for mark in self._root.glob(f".used-{reference}-*") if mark != own]
+    def used(self, reference: str) -> bool:
+        """Whether any process of the server uses a copy."""
+        return any(self._root.glob(f".used-{reference}-*"))
 
     def _mark(self, reference: str) -> Path:
         return self._root / f".used-{reference}-{self._own}"

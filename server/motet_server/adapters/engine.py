@@ -77,7 +77,8 @@ class VllmEngine:
         try:
             await self._client.add_lora(request)
         except BaseException as error:
-            self._leaving[entry.reference] = entry.number
+            if self._copies.leave(entry.reference):
+                self._leaving[entry.reference] = entry.number  # it may hold a part of it
             if isinstance(error, Exception) and not vllm_private.engine_is_dead(error):
                 raise RefusedError(entry.reference, vllm_private.engine_complaint(error)) from error
             raise
@@ -85,11 +86,14 @@ class VllmEngine:
         self.copies[entry.reference] = copy
 
     async def unload(self, entry: Entry) -> None:
-        """Drops a version from the engine; its copy stays until the engine is seen to have let go."""
+        """Drops a version from the engine, unless another process of the server uses it and will.
+
+        Its copy stays until the engine is seen to have let go.
+        """
         self._requests.pop(entry.reference, None)
         self.copies.pop(entry.reference, None)
-        self._leaving[entry.reference] = entry.number
-        if not self._copies.used_elsewhere(entry.reference):
+        if await asyncio.to_thread(self._copies.leave, entry.reference):
+            self._leaving[entry.reference] = entry.number
             await self._client.remove_lora(entry.number)
 
     async def let_go(self) -> None:
@@ -102,12 +106,12 @@ class VllmEngine:
             return
         listed = await self._client.list_loras()
         for reference, number in list(self._leaving.items()):
-            elsewhere = self._copies.used_elsewhere(reference)
-            if number in listed and not elsewhere:
+            if self._copies.used(reference):
+                self._leaving.pop(reference, None)  # another process has taken it since
+            elif number in listed:
                 await self._client.remove_lora(number)
-            elif self._leaving.get(reference) == number:
-                del self._leaving[reference]
-                await asyncio.to_thread(self._copies.give_back, reference)
+            elif self._leaving.pop(reference, None) is not None:
+                await asyncio.to_thread(self._copies.remove, reference)
 
     def _checked_copy(self, adapter: Adapter) -> Adapter:
         """The copy is what is checked, so nothing can change between the check and the engine's reading."""
@@ -116,6 +120,7 @@ class VllmEngine:
         try:
             self._check(copy)
         except StoreError as error:
-            self._copies.give_back(adapter.reference)
+            self._copies.leave(adapter.reference)
+            self._copies.remove(adapter.reference)
             raise RefusedError(adapter.reference, str(error)) from None
         return copy

@@ -256,22 +256,44 @@ async def test_a_copy_outlives_what_it_was_made_of_and_costs_no_room(house):
     assert os.stat(copy / name).st_ino == os.stat(one.path / name).st_ino
     here.store.remove(one.reference)
     assert (copy / name).is_file()
-    here.copies.give_back(one.reference)
+    assert here.copies.leave(one.reference)
+    here.copies.remove(one.reference)
     assert not copy.exists()
 
 
-async def test_the_last_process_of_a_server_to_let_go_removes_a_copy(house):
+async def test_the_last_process_of_a_server_to_leave_sees_to_the_copy(house):
     here = house()
     one = here.publish(0, "a")
     other = Copies(here.folder.path)
     for copies in (here.copies, other):
         copy = copies.take(one.reference, one.path, one.manifest.files)
-    assert here.copies.used_elsewhere(one.reference)
-    other.give_back(one.reference)
+    assert not other.leave(one.reference)
+    other.remove(one.reference)
     assert copy.is_dir()
-    assert not here.copies.used_elsewhere(one.reference)
-    here.copies.give_back(one.reference)
+    assert here.copies.leave(one.reference)
+    here.copies.remove(one.reference)
     assert not copy.exists()
+
+
+async def test_of_two_processes_the_last_to_leave_has_the_engine_drop_a_version(house):
+    first, second = house(), house()
+    second.client = first.client
+    second.engine._client = first.client
+    second.copies._root = first.folder.path
+    one = first.publish(0, "a")
+    for each in (first, second):
+        await each.keeper.start()
+    two = first.publish(1, "a")
+    for each in (first, second):
+        assert number_of(one.reference) in first.client.loaded
+        await each.keeper.sync()
+        await each.shelf.settled()
+    assert set(first.client.loaded) == {number_of(two.reference)}
+    for each in (first, second):
+        await each.engine.let_go()
+    assert [path.name for path in first.folder.path.iterdir() if "@" in path.name and path.is_dir()] == [
+        two.reference
+    ]
 
 
 async def test_a_link_in_the_place_of_a_file_is_not_followed(house, tmp_path):
