@@ -11,7 +11,7 @@ from motet_alignment.errors import AlignmentError
 from motet_alignment.store import AdapterStore, default_store, find_base, fingerprint
 from motet_decoding.errors import LaunchError
 from motet_server.adapters.copies import ServerFolder
-from motet_server.adapters.keeper import Place, Scanner, unfit
+from motet_server.adapters.scan import Place, Scanner, unfit
 from motet_server.adapters.settings import AdapterOptions, AdapterSettings
 
 #: Options of vLLM's that motet sets itself, and what to say instead.

@@ -9,9 +9,10 @@ from motet_alignment.store import Adapter, AdapterStore, check
 from motet_server import metrics, vllm_private
 from motet_server.adapters.copies import Copies
 from motet_server.adapters.engine import VllmEngine
-from motet_server.adapters.keeper import Keeper, unfit
+from motet_server.adapters.keeper import Keeper
 from motet_server.adapters.launch import places_of
 from motet_server.adapters.leases import chat_template
+from motet_server.adapters.scan import unfit
 from motet_server.adapters.settings import AdapterSettings
 from motet_server.adapters.shelf import Entry, Shelf
 

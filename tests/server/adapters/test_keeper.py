@@ -18,7 +18,8 @@ from motet_server.adapters import keeper as keeper_module
 from motet_server.adapters.copies import SERVING, Copies, ServerFolder
 from motet_server.adapters.engine import VllmEngine
 from motet_server.adapters.errors import RefusedError
-from motet_server.adapters.keeper import Keeper, Place, listed, unfit
+from motet_server.adapters.keeper import Keeper, listed
+from motet_server.adapters.scan import Place, unfit
 from motet_server.adapters.shelf import Shelf, State, number_of
 
 pytestmark = pytest.mark.anyio
