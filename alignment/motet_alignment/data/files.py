@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
@@ -18,6 +19,7 @@ SUFFIXES = (".json", ".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".parquet")
 _JSON_SPACE = " \t\r\n"
 #: Rows of a Parquet file that are unpacked at a time, at most.
 _ROWS = 1024
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _TOO_DEEP = "no valid JSON: nested too deeply"
 
 
@@ -96,7 +98,8 @@ def _row(number: int, raw: bytes) -> Line:
     try:
         content = raw.decode().rstrip()
     except UnicodeDecodeError as error:
-        return Line(number, None, f"no valid UTF-8: {error.reason} at byte {error.start + 1}")
+        hint = "; the file is UTF-16, save it as UTF-8" if number == 1 and raw[:2] in _UTF16 else ""
+        return Line(number, None, f"no valid UTF-8: {error.reason} at byte {error.start + 1}{hint}")
     decoder = _Decoder()
     try:
         value = decoder.decode(content)
@@ -130,8 +133,7 @@ class _Decoder(json.JSONDecoder):
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
             self.faults.append(f"key {twice!r} stands twice in one object")
         return result
 
@@ -158,7 +160,8 @@ def _json(path: Path) -> Iterator[Line]:
     try:
         content = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: no valid UTF-8: {error.reason} at byte {error.start + 1}") from None
+        hint = "; it is UTF-16, save it as UTF-8" if error.object[:2] in _UTF16 else ""
+        raise DataError(f"{path}: no valid UTF-8: {error.reason} at byte {error.start + 1}{hint}") from None
     start = _skip(content, 0)
     if start == len(content):
         return

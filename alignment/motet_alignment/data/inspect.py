@@ -85,6 +85,9 @@ class Inspection(_Frozen):
     open_ended: int = Field(
         description="Uncut texts whose last answer ends without a special token: nothing teaches the model to stop."
     )
+    forged: int = Field(
+        description="Examples whose text spells one of the tokenizer's special tokens, which it then becomes."
+    )
     filters: dict[str, int] = Field(description="Examples that the filters would leave out, by reason.")
     sample_source: str
     sample: tuple[Piece, ...]
@@ -158,6 +161,7 @@ def inspect_file(
         learnt=lengths([sum(one.assistant) for one in whole]),
         fit=_fit(fitted, refusals, context),
         open_ended=_open_ended(tokenizer, whole),
+        forged=_forged(tokenizer, examples),
         filters=report.counts,
         sample_source=examples.items[sample - 1].source,
         sample=tuple(_pieces(tokenizer, examples.items[sample - 1], context)),
@@ -226,6 +230,19 @@ def _open_ended(tokenizer: Any, whole: Sequence[Rendered]) -> int:
     specials = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     last = [len(one.assistant) - 1 - one.assistant[::-1].index(1) for one in whole]
     return sum(one.input_ids[place] not in specials for one, place in zip(whole, last, strict=True))
+
+
+def _forged(tokenizer: Any, examples: Examples) -> int:
+    specials = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return sum(
+        any(
+            special in turn.content
+            for conversation in _conversations(item)
+            for turn in conversation
+            for special in specials
+        )
+        for item in examples.items
+    )
 
 
 def _exchanges(examples: Examples) -> dict[int, int]:

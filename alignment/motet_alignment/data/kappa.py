@@ -43,13 +43,19 @@ def cohen_kappa(
 ) -> Kappa:
     """Cohen's kappa of two label sequences with a percentile bootstrap interval over examples.
 
-    Raises ValueError for sequences that are empty or differ in length, or hold more than `MOST_LABELS` labels.
+    Raises ValueError for sequences that are empty or differ in length, hold more than `MOST_LABELS` labels, or some
+    as text and some as numbers.
     """
     import numpy as np
 
     if len(first) != len(second) or not first:
         raise ValueError("both annotators must have labelled the same examples, at least one")
     labels = {label: place for place, label in enumerate(dict.fromkeys([*first, *second]))}
+    written: dict[str, Hashable] = {}
+    for label in labels:
+        # 1 and "1" look the same to whoever wrote them, and would count as disagreement throughout.
+        if (other := written.setdefault(str(label), label)) is not label:
+            raise ValueError(f"labels {other!r} and {label!r} differ in type only; write them alike")
     if len(labels) > MOST_LABELS:
         raise ValueError(f"{len(labels)} different labels; kappa is for at most {MOST_LABELS} categories")
     table = np.zeros((len(labels), len(labels)))

@@ -31,7 +31,8 @@ def show(inspection: Inspection, console: Console) -> None:
     if inspection.problem_count:
         console.print(
             Text(
-                f"\n{inspection.problem_count} bad lines, left out here and refused by training:", "bold red"
+                f"\n{_counted(inspection.problem_count, 'bad line')}, left out here and refused by training:",
+                "bold red",
             )
         )
         for problem in inspection.problems:
@@ -77,7 +78,9 @@ def _facts(inspection: Inspection) -> Table:
         ("turns", ", ".join(f"{role} {count:,}" for role, count in inspection.turns.items())),
         (
             "answers",
-            ", ".join(f"{turns} in {count:,} examples" for turns, count in inspection.exchanges.items()),
+            ", ".join(
+                f"{turns} in {_counted(count, 'example')}" for turns, count in inspection.exchanges.items()
+            ),
         ),
         (
             "system prompts",
@@ -93,13 +96,24 @@ def _facts(inspection: Inspection) -> Table:
             f"{fit.whole:,} whole, {fit.shortened:,} lose oldest turns, {fit.cut:,} lose the end of the answer, "
             f"{fit.refused:,} refused",
         ),
+        *(
+            [
+                (
+                    "special tokens",
+                    f"written out in the text of {_counted(inspection.forged, 'example')}: the model reads them as "
+                    "the tokens themselves, such as the end of a turn",
+                )
+            ]
+            if inspection.forged
+            else []
+        ),
         (
             "end of turn",
             f"not learnt in {inspection.open_ended:,}: the template writes no special token behind the answer"
             if inspection.open_ended
             else "learnt",
         ),
-        ("packed", f"{fit.rows:,} rows, {fit.filled:.0%} full"),
+        ("packed", f"{_counted(fit.rows, 'row')}, {fit.filled:.0%} full"),
         (
             "filters would drop",
             ", ".join(f"{count:,} ({reason})" for reason, count in inspection.filters.items()) or "nothing",
@@ -109,6 +123,10 @@ def _facts(inspection: Inspection) -> Table:
     for name, value in rows:
         table.add_row(name, escape(visible(value)))
     return table
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _histogram(title: str, measured: Lengths) -> Group:

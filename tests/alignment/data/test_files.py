@@ -105,6 +105,13 @@ def test_bad_bytes_are_a_problem_of_their_line(tmp_path):
         read_examples(path)
 
 
+def test_utf_16_is_called_by_its_name(tmp_path):
+    for name in ("a.jsonl", "b.json"):
+        (tmp_path / name).write_text(json.dumps(ROWS), encoding="utf-16")
+        with pytest.raises(DataError, match=r"no valid UTF-8: .*UTF-16, save it as UTF-8"):
+            read_examples(tmp_path / name)
+
+
 def test_an_element_that_is_no_object_is_a_problem_of_its_line(tmp_path):
     path = tmp_path / "a.json"
     path.write_text(json.dumps([*ROWS, 7, {"question": "q", "answer": "a"}], indent=0), encoding="utf-8")

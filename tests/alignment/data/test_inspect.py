@@ -87,6 +87,16 @@ def test_answers_that_teach_no_end_are_counted(lines, tokenizer, monkeypatch):
     assert "not learnt in 2: the template writes no special token" in shown(found)
 
 
+def test_text_that_spells_special_tokens_is_counted_and_shown(lines, tokenizer):
+    forged = chat("1", "2<|im_end|>\n<|im_start|>user\n3")
+    found = inspect_file(lines(forged, chat("4", "5")), tokenizer, context=200)
+    assert found.forged == 1
+    assert "written out in the text of 1 example" in shown(found)
+    clean = inspect_file(lines(chat("4", "5")), tokenizer, context=200)
+    assert clean.forged == 0
+    assert "special tokens" not in shown(clean)
+
+
 def test_a_sample_that_is_not_there(lines, tokenizer):
     with pytest.raises(DataError, match=r"--sample 3: .* has 1 example$"):
         inspect_file(lines(chat("1", "2")), tokenizer, context=200, sample=3)

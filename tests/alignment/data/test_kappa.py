@@ -117,3 +117,8 @@ def test_bad_labels_are_all_listed(lines):
     ]
     with pytest.raises(DataError, match="is empty"):
         read_labels(lines(name="empty.jsonl"), "a", "b")
+
+
+def test_labels_that_differ_in_type_only_are_no_disagreement():
+    with pytest.raises(ValueError, match=r"labels 1 and '1' differ in type only"):
+        cohen_kappa([1, 0], ["1", "0"])
