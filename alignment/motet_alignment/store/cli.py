@@ -62,7 +62,7 @@ def list_adapters(store: Store = None, as_json: Json = False) -> None:
                 for reason in name["damaged"].values():
                     typer.echo(f"damaged: {reason}", err=True)
         else:
-            typer.echo(f"No adapters in {opened.root}.")
+            typer.echo(f"No adapters in {opened.root}. motet train and motet adapters add publish some.")
 
 
 @app.command()

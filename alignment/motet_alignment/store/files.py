@@ -34,6 +34,8 @@ def disk_errors(doing: str) -> Iterator[None]:
             ) from error
         if error.errno in _FORBIDDEN:
             raise StoreError(f"no right to write while {doing}{place}: {error.strerror}") from error
+        if error.errno == errno.ENOTDIR:
+            raise StoreError(f"{error.filename or 'the path'} is no folder, found while {doing}") from error
         raise StoreError(f"the disk failed while {doing}{place}: {error.strerror or error}") from error
 
 

@@ -85,11 +85,15 @@ def build(
             files[file] = copy_new(source, staging / file, limit)
         finally:
             os.close(source)
-    # Checked first as it came, so that an error is about the file that its maker knows.
-    config = config_bytes(check_config(staging / CONFIG, kind), base.name)
-    (staging / CONFIG).unlink()
-    files[CONFIG] = write_new(staging / CONFIG, config)
-    lora = check_lora(staging, kind, known, hidden_size=base.hidden_size)
+    try:
+        # Checked first as it came, before it is put in order.
+        config = config_bytes(check_config(staging / CONFIG, kind), base.name)
+        (staging / CONFIG).unlink()
+        files[CONFIG] = write_new(staging / CONFIG, config)
+        lora = check_lora(staging, kind, known, hidden_size=base.hidden_size)
+    except Refused as error:
+        # About the file that its maker knows, not about the copy, which is gone by then.
+        raise Refused(str(error).replace(str(staging), str(folder))) from None
     _check_vocabulary(folder, known)
     own = _own_template(folder, base)
     if own is not None:

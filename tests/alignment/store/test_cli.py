@@ -42,7 +42,7 @@ def test_add_list_show_remove(motet, store, base_folder, tmp_path):
     assert f"{adapter.reference} (current)" in page
     assert "down_proj, q_proj" in page
     assert motet("remove", "tutor") == f"Removed {adapter.reference}.\n"
-    assert motet("list") == f"No adapters in {store.root}.\n"
+    assert motet("list").startswith(f"No adapters in {store.root}. ")
 
 
 def test_json_is_complete(motet, publish):
@@ -123,7 +123,7 @@ def test_complaints_are_one_sentence(motet, words, complaint):
 
 def test_store_is_found_through_motet_home(monkeypatch, tmp_path):
     monkeypatch.setenv("MOTET_HOME", str(tmp_path))
-    assert CliRunner().invoke(app, ["list"]).output == f"No adapters in {tmp_path / 'adapters'}.\n"
+    assert CliRunner().invoke(app, ["list"]).output.startswith(f"No adapters in {tmp_path / 'adapters'}. ")
 
 
 def test_figures_as_people_read_them():

@@ -135,7 +135,7 @@ def test_truncated_weights_at_every_length(tmp_path, refused, publish, store):
     whole = weights.read_bytes()
     for length in {0, 1, 7, 8, 9, 100, len(whole) // 2, len(whole) - 1}:
         weights.write_bytes(whole[:length])
-        refused(folder, r"adapter_model\.safetensors is not a whole safetensors file")
+        refused(folder, rf"{folder}/adapter_model\.safetensors is not a whole safetensors file")
     weights.write_bytes(whole + b"\0")
     refused(folder, "not a whole safetensors file")
 
