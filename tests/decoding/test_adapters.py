@@ -227,3 +227,20 @@ def test_the_largest_rank_is_the_least_of_vllms_that_holds_it(places):
     assert chosen["max_lora_rank"] == 16
     assert chosen["enforce_eager"] is True
     assert chosen["hf_overrides"]["architectures"] == ["ScoredLlamaForCausalLM"]
+
+
+def test_a_mixture_of_experts_is_given_none_on_a_cpu_where_the_first_request_would_end_the_engine(tmp_path):
+    from transformers import MixtralConfig
+
+    mixtral = MixtralConfig(
+        vocab_size=320,
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_local_experts=2,
+    )
+    model = write_model(tmp_path / "mixtral", mixtral, seed=0)
+    with pytest.raises(LaunchError, match="mixture of experts by Triton"):
+        adapter_options(str(model), {}, slots=1, loaded=1, max_rank=8)
