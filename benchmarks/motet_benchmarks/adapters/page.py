@@ -76,9 +76,9 @@ def _method(plan: Plan, found: Outcome) -> list[str]:
         "no prompt of the new version is in the prefix cache, which is part of what a swap costs.",
         "Memory is the resident memory of all of the server's processes; the slope is that of a line through the means "
         f"of {BLOCKS} stretches of swaps, without the first {WARMING:.0%}. In that time it rose by "
-        f"{size(found.rises[WITH])} in the phases with swaps and by {size(found.rises[WITHOUT])} in those without. On "
-        f"a CPU, a server that is started here has a key-value cache of {plan.blocks} blocks, which is soon filled: "
-        "its memory comes as it is first written to, and would pass for growth.",
+        f"{size(found.rises[WITH])} in the phases with swaps and by {size(found.rises[WITHOUT])} in those without. A "
+        f"server that is started here on a CPU has a key-value cache of {plan.blocks} blocks, unless its options say "
+        "otherwise: it is soon filled. Memory comes as it is first written to, and a large cache's would pass for growth.",
     ]
 
 

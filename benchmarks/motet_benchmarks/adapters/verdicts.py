@@ -22,6 +22,7 @@ class Fault:
     """One request that failed or was answered wrongly."""
 
     moment: float
+    """Seconds from the first request."""
     asked: str
     model: str
     failed: bool
@@ -64,11 +65,12 @@ def faults(replies: Sequence[Reply], swaps: Sequence[Swap], answers: Answers) ->
     moments = [moment for moment, _ in heard]
     newest = list(accumulate((number for _, number in heard), max))
     found = []
+    begun = min((reply.sent for reply in replies), default=0.0)
     for reply in replies:
         before = bisect_right(moments, reply.sent)
         what = reply.problem or _wrong(reply, numbers, newest[before - 1] if before else 0, answers)
         if what is not None:
-            found.append(Fault(reply.sent, reply.asked, reply.model, reply.problem is not None, what))
+            found.append(Fault(reply.sent - begun, reply.asked, reply.model, reply.problem is not None, what))
     return found
 
 
