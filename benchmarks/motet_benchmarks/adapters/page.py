@@ -78,7 +78,7 @@ def _method(plan: Plan, found: Outcome) -> list[str]:
         f"of {BLOCKS} stretches of swaps, without the first {WARMING:.0%}. In that time it rose by "
         f"{size(found.rises[WITH])} in the phases with swaps and by {size(found.rises[WITHOUT])} in those without. A "
         f"server that is started here on a CPU has a key-value cache of {plan.blocks} blocks, unless its options say "
-        "otherwise: it is soon filled. Memory comes as it is first written to, and a large cache's would pass for growth.",
+        "otherwise: memory comes as it is first written to, and a large cache would pass for growth for long.",
     ]
 
 
