@@ -28,9 +28,12 @@ def answers(
     """What `model` answers to each instance, taking the best token at every place.
 
     With `amateur` and `contrast` the best token is that of the contrast between the two. Prompts of similar length
-    share a batch of `rows`, padded on the left.
+    share a batch of `rows`, padded on the left; those that ask for steps, which take far longer, stay among themselves.
     """
-    order = sorted(range(len(instances)), key=lambda place: len(str(instances[place].messages())))
+    order = sorted(
+        range(len(instances)),
+        key=lambda place: (instances[place].worked, len(str(instances[place].messages()))),
+    )
     found = [""] * len(instances)
     for start in range(0, len(order), rows):
         places = order[start : start + rows]
