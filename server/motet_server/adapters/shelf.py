@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -316,7 +316,7 @@ class Shelf:
             async with asyncio.timeout(self._patience):
                 while entry.users:
                     await self._change.wait()
-                await self._unload(entry)
+                await self._unloaded(entry)
         except TimeoutError:
             raise InUseError(entry.reference, self._patience) from None
 
@@ -361,7 +361,7 @@ class Shelf:
         elif entry.state is State.LOADED and (
             entry.dropped or (entry.asked_at is None and not self.pinned(entry))
         ):
-            self._start(self._unload(entry))
+            self._start_unloading(entry)
 
     def _forget(self, entry: Entry) -> None:
         # Its number stays taken: the engine may still have something under it.
@@ -372,10 +372,15 @@ class Shelf:
         if not versions:
             self._names.pop(entry.name, None)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+    def _start_unloading(self, entry: Entry) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._unload(entry))
         self._work.add(task)
         task.add_done_callback(self._work.discard)
+        return task
+
+    async def _unloaded(self, entry: Entry) -> None:
+        """Unloads a version; whoever gives up waiting for it must not leave it half unloaded."""
+        await asyncio.shield(self._start_unloading(entry))
 
     async def _ensure(self, entry: Entry) -> None:
         while entry.state is not State.LOADED:
@@ -422,7 +427,7 @@ class Shelf:
                             return
                         victim = self._idle_one()
                         if victim is not None:
-                            await self._unload(victim)
+                            await self._unloaded(victim)
                             continue
                     await self._change.wait()
         except TimeoutError:

@@ -413,6 +413,40 @@ async def test_who_leaves_while_waiting_for_room_takes_none():
     assert engine.log == ["load a@111111aaaaaa"]
 
 
+@pytest.mark.parametrize("ending", ["the client leaves", "patience ends"])
+async def test_who_gives_up_while_another_is_unloaded_for_it_leaves_no_half_unloaded_one(ending):
+    shelf, engine = make(most=1, patience=NEVER if ending == "the client leaves" else 0.01)
+    one = await publish(shelf, "a@111111aaaaaa")
+    other = stock(shelf, "b@222222aaaaaa")
+    shelf.introduce(other)
+    engine.hold_unloads = asyncio.Event()
+    waiting = asyncio.create_task(shelf.acquire("b"))
+    await ticks()
+    assert one.state is State.UNLOADING
+    if ending == "the client leaves":
+        waiting.cancel()
+    result = (await asyncio.gather(waiting, return_exceptions=True))[0]
+    assert isinstance(result, asyncio.CancelledError | NoRoomError)
+    engine.hold_unloads.set()
+    await shelf.settled()
+    assert one.state is State.AVAILABLE
+    assert shelf.has_room
+    shelf.release(await shelf.acquire("b"))
+    assert engine.holds(other.reference)
+
+
+async def test_who_gives_up_putting_away_leaves_no_half_unloaded_one():
+    shelf, engine = make(patience=0.01)
+    one = await publish(shelf, "a@111111aaaaaa")
+    engine.hold_unloads = asyncio.Event()
+    with pytest.raises(InUseError):
+        await shelf.put_away(one)
+    engine.hold_unloads.set()
+    await shelf.settled()
+    assert one.state is State.AVAILABLE
+    assert engine.holds()
+
+
 async def test_who_comes_as_the_last_one_leaves_is_served():
     shelf, _ = make(most=1)
     await publish(shelf, "a@111111aaaaaa")
