@@ -16,7 +16,7 @@ from motet_alignment.store import Adapter, AdapterStore, check, fingerprint
 from motet_server import vllm_private
 from motet_server.adapters import keeper as keeper_module
 from motet_server.adapters.copies import SERVING, Copies, ServerFolder
-from motet_server.adapters.engine import VllmEngine
+from motet_server.adapters.engine import GRACE, VllmEngine
 from motet_server.adapters.errors import RefusedError
 from motet_server.adapters.keeper import Keeper, listed
 from motet_server.adapters.scan import Place, unfit
@@ -31,6 +31,7 @@ class FakeClient:
     def __init__(self) -> None:
         self.loaded: dict[int, Any] = {}
         self.refuses: str | None = None
+        self.keeps = False
 
     async def add_lora(self, lora_request: Any) -> bool:
         if self.refuses:
@@ -40,6 +41,8 @@ class FakeClient:
         return True
 
     async def remove_lora(self, lora_id: int) -> bool:
+        if self.keeps:
+            raise TimeoutError("the engine is busy")
         return self.loaded.pop(lora_id, None) is not None
 
     async def list_loras(self) -> set[int]:
@@ -54,6 +57,7 @@ class House:
         self.store = AdapterStore(root)
         self.folder = ServerFolder(self.store.root)
         self.client = FakeClient()
+        self.now = 0.0
         self.requests: dict[str, Any] = {}
         base = fingerprint(made.base)
         self.copies = Copies(self.folder.path)
@@ -62,6 +66,7 @@ class House:
             self.requests,
             self.copies,
             lambda adapter: check(adapter, base, 8, base_folder=made.base),
+            clock=lambda: self.now,
         )
         self.shelf = Shelf(self.engine, most=most, patience=5.0)
         places = [
@@ -241,9 +246,37 @@ async def test_what_the_engine_loads_again_by_itself_is_dropped_again(house):
     await here.client.add_lora(request)  # a step of a request whose client had left
     await here.engine.let_go()
     assert request.lora_int_id not in here.client.loaded
-    assert Path(request.lora_path).is_dir()
+    here.now += GRACE - 1
+    await here.engine.let_go()
+    assert Path(request.lora_path).is_dir()  # such a step may still come
+    here.now += 1
     await here.engine.let_go()
     assert not Path(request.lora_path).exists()
+
+
+async def test_what_the_engine_does_not_drop_goes_on_to_be_served(house):
+    here = house()
+    one = here.publish(0, "a")
+    await here.keeper.start()
+    request, copy = here.requests[one.reference], here.engine.copies[one.reference]
+    here.client.keeps = True
+    here.publish(1, "a")
+    await here.keeper.sync()
+    await here.shelf.settled()
+    assert "the engine is busy" in here.shelf.stuck[one.reference]
+    entry = await here.shelf.acquire(one.reference)
+    assert (here.requests[one.reference], here.engine.copies[one.reference]) == (request, copy)
+    here.now += GRACE
+    await here.engine.let_go()
+    assert copy.path.is_dir()
+    here.client.keeps = False
+    here.shelf.release(entry)
+    await here.shelf.put_away(entry)
+    assert (one.reference in here.requests, request.lora_int_id in here.client.loaded) == (False, False)
+    await here.engine.let_go()
+    here.now += GRACE
+    await here.engine.let_go()
+    assert not copy.path.exists()
 
 
 # The server's own copies
@@ -291,6 +324,7 @@ async def test_of_two_processes_the_last_to_leave_has_the_engine_drop_a_version(
         await each.shelf.settled()
     assert set(first.client.loaded) == {number_of(two.reference)}
     for each in (first, second):
+        each.now += GRACE
         await each.engine.let_go()
     assert [path.name for path in first.folder.path.iterdir() if "@" in path.name and path.is_dir()] == [
         two.reference
