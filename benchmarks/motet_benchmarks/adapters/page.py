@@ -76,9 +76,10 @@ def _method(plan: Plan, found: Outcome) -> list[str]:
         "no prompt of the new version is in the prefix cache, which is part of what a swap costs.",
         "Memory is the resident memory of all of the server's processes; the slope is that of a line through the means "
         f"of {BLOCKS} stretches of swaps, without the first {WARMING:.0%}. In that time it rose by "
-        f"{size(found.rises[WITH])} in the phases with swaps and by {size(found.rises[WITHOUT])} in those without. A "
-        f"server that is started here on a CPU has a key-value cache of {plan.blocks} blocks, unless its options say "
-        "otherwise: memory comes as it is first written to, and a large cache would pass for growth for long.",
+        f"{size(found.rises[WITH])} in the phases with swaps and by {size(found.rises[WITHOUT])} in those without. "
+        "Memory comes as it is first used, and what is used ever more widely would pass for growth: so a server that "
+        f"is started here on a CPU has a key-value cache of {plan.blocks} blocks, unless its options say otherwise, "
+        "and oneDNN keeps 64 primitives, unless the environment does.",
     ]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,9 @@ FEWEST_APART = 0.9
 
 #: vLLM's option for the size of the key-value cache.
 BLOCKS = "--num-gpu-blocks-override"
+#: How many products oneDNN remembers on a CPU. It keeps one for every number of rows that it meets, 1,024 unless told,
+#: up to a MiB each: what prompts of ever new lengths add would pass for growth.
+PRIMITIVES, FEW_PRIMITIVES = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64"
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ async def measure(
                 own = Path(scratch) / "store"
                 own.mkdir()
                 arguments = {"adapters": _words(plan, model, own, options)}
-                with waiting("starting a server"):
+                with waiting("starting a server"), _few_primitives():
                     url = (await stack.enter_async_context(servers(arguments)))["adapters"]
             measured, listing = await _run(plan, made, base_folder, url, store)
     found = outcome(measured, made.answers, bound=listing.most + 1, adapter_bytes=made.bytes, seed=plan.seed)
@@ -120,6 +124,19 @@ def _base(model: str | None) -> Path:
         return find_base(Pair(model, model).located()[0])
     except AlignmentError as error:
         raise BenchmarkError(f"--model: {error}") from None
+
+
+@contextmanager
+def _few_primitives() -> Iterator[None]:
+    """Servers that start inside keep few primitives, unless the environment already says how many."""
+    if PRIMITIVES in os.environ:
+        yield
+        return
+    os.environ[PRIMITIVES] = FEW_PRIMITIVES
+    try:
+        yield
+    finally:
+        del os.environ[PRIMITIVES]
 
 
 def _words(plan: Plan, model: str | None, store: Path, options: Sequence[str]) -> list[str]:

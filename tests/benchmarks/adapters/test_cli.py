@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from motet_benchmarks.adapters.plan import Plan
-from motet_benchmarks.adapters.run import _words
+from motet_benchmarks.adapters.run import PRIMITIVES, _few_primitives, _words
 from motet_benchmarks.cli import app
 
 
@@ -55,6 +56,17 @@ def test_the_cache_of_a_server_started_on_a_cpu_is_soon_filled(options: list[str
     assert found == blocks
     assert words[:5] == ["model", "--adapters", "store", "--max-adapters", "8"]
     assert words[words.index("--dtype") + 1] == "float32"
+
+
+@pytest.mark.parametrize(("before", "inside"), [(None, "64"), ("7", "7")])
+def test_a_server_keeps_few_primitives(before: str | None, inside: str, monkeypatch: pytest.MonkeyPatch):
+    if before is None:
+        monkeypatch.delenv(PRIMITIVES, raising=False)
+    else:
+        monkeypatch.setenv(PRIMITIVES, before)
+    with _few_primitives():
+        assert os.environ[PRIMITIVES] == inside
+    assert os.environ.get(PRIMITIVES) == before
 
 
 @pytest.mark.engine
