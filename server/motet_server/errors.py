@@ -39,6 +39,8 @@ _DESCRIBED = 5_000
 
 def error_answer(message: str, *, param: str | None, status: int, kind: str) -> JSONResponse:
     """The answer to a request that isn't honoured; ``param`` is the field at fault, in dots."""
+    # A message may quote half of a character, which no answer can hold.
+    message = message.encode(errors="backslashreplace").decode()
     return JSONResponse(
         {"error": {"message": message, "type": kind, "param": param, "code": status}}, status_code=status
     )

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from motet_decoding.errors import RequestError
 from motet_server import bounds
-from motet_server.adapters.leases import SCOPE_KEY, Leases
+from motet_server.adapters.leases import SCOPE_KEY, Leases, chat_template
 from motet_server.adapters.origin import ADAPTER_PATHS, check_origin, is_upload
 from motet_server.errors import TooLargeError, refusal
 from motet_server.metrics import count_error
@@ -58,6 +58,8 @@ class Gate:
         if scope["type"] != "http" or scope["method"] not in _WITH_BODY:
             await self.app(scope, receive, send)
             return
+        # A request that came on the heels of another, on one connection, would go on with the other's template.
+        chat_template.set(None)
         headers = Headers(scope=scope)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         service = self.service()
@@ -73,7 +75,7 @@ class Gate:
                 return
             body = await self._read(headers, receive)
             if path not in self.paths:
-                body = await self._judge(path, headers, body, leases)
+                body = await self._judge(path, headers, body, service, leases)
         except RequestError as error:
             answer = refusal(error)
             known = {*OWN_FIELDS, *bounds.FIELDS, "prompt", "body", "model"}
@@ -104,10 +106,16 @@ class Gate:
             raise TooLargeError("body", f"more than the {most} bytes this server reads (--max-body)")
         return bytes(body)
 
-    async def _judge(self, path: str, headers: Headers, body: bytes, leases: Leases | None) -> bytes:
+    async def _judge(
+        self,
+        path: str,
+        headers: Headers,
+        body: bytes,
+        service: AdapterService | None,
+        leases: Leases | None,
+    ) -> bytes:
         """What the route behind gets to read: an adapter's name in it has become that of its version."""
-        shelf = None if leases is None else leases.shelf
-        names = () if shelf is None or path.startswith(self.leasing) else shelf.names()
+        names = () if service is None or path.startswith(self.leasing) else service.shelf.names()
         fields = _fields(headers.get("content-type", ""), body, names)
         for field in sorted(OWN_FIELDS):
             if fields.get(field) not in (None, False):
@@ -115,8 +123,14 @@ class Gate:
                 raise RequestError(field, f"{path} doesn't know this field; use {known}")
         bounds.check_amounts(fields, self.settings.max_choices)
         model = fields.get("model")
-        if leases is None or not names or not isinstance(model, str) or not leases.shelf.knows(model):
+        if service is None or leases is None or not names or not isinstance(model, str):
             return body
+        if model in service.models or not service.shelf.knows(model):
+            return body
+        if fields.get("background"):
+            raise RequestError(
+                "background", "isn't available with adapters; a version stays for an open request"
+            )
         entry = await leases.take(model)
         return json.dumps({**fields, "model": entry.reference}).encode()
 

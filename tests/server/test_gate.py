@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -11,6 +13,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from motet_server.adapters.leases import chat_template
+from motet_server.adapters.shelf import Entry, Shelf
 from motet_server.gate import Gate
 from motet_server.settings import ServerSettings
 
@@ -130,3 +134,82 @@ def test_a_compressed_body_is_refused_as_such(client, path):
 
 def test_requests_without_a_body_pass(client):
     assert client.get("/other").status_code == 200
+
+
+# Adapters
+
+
+class Adapters:
+    """What the gate asks of a server's adapters: `tuned` brings a chat template; `base` is refused, being the model."""
+
+    def __init__(self) -> None:
+        self.models = ("base", "tuned@home")
+        self.shelf = Shelf(Engine(), most=2)
+        source = SimpleNamespace(chat_template="TEMPLATE")
+        self.shelf.introduce(self.shelf.stock("tuned", "111111aaaaaa", "sft", source))
+        self.shelf.stock("base", "222222aaaaaa", "sft", source, refused="a model has this name")
+
+
+class Engine:
+    async def load(self, entry: Entry) -> None:
+        pass
+
+    async def unload(self, entry: Entry) -> None:
+        pass
+
+
+async def through(gate: Gate, body: bytes) -> dict[str, Any]:
+    """Sends a request in this very context, as a server does that starts one request from the end of another."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json")]
+    await gate(
+        {"type": "http", "method": "POST", "path": "/tokenize", "headers": headers, "query_string": b""},
+        receive,
+        send,
+    )
+    return {"status": sent[0]["status"], **json.loads(sent[1]["body"])}
+
+
+@pytest.fixture
+def gate() -> Gate:
+    adapters: Any = Adapters()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        body = json.loads((await receive())["body"])
+        answer = {"model": body["model"], "template": chat_template.get()}
+        await JSONResponse(answer)(scope, receive, send)
+
+    return Gate(app, ServerSettings(), ["/v1/chat/completions"], lambda: adapters)
+
+
+@pytest.mark.anyio
+async def test_a_request_never_gets_the_template_of_the_one_before_it(gate):
+    tuned = {"status": 200, "model": "tuned@111111aaaaaa", "template": "TEMPLATE"}
+    assert await through(gate, b'{"model": "tuned"}') == tuned
+    assert await through(gate, b'{"model": "other"}') == {"status": 200, "model": "other", "template": None}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("model", ["base", "tuned@home"])
+async def test_the_models_own_name_is_never_an_adapters(gate, model):
+    answer = await through(gate, json.dumps({"model": model}).encode())
+    assert (answer["status"], answer["model"]) == (200, model)
+
+
+@pytest.mark.anyio
+async def test_a_name_with_half_of_a_character_is_a_404_like_others(gate):
+    answer = await through(gate, rb'{"model": "tuned@\ud800"}')
+    assert (answer["status"], r"\ud800" in answer["error"]["message"]) == (404, True)
+
+
+@pytest.mark.anyio
+async def test_an_answer_in_the_background_is_refused_where_its_version_could_go_meanwhile(gate):
+    answer = await through(gate, b'{"model": "tuned", "background": true}')
+    assert (answer["status"], answer["error"]["param"]) == (400, "background")
