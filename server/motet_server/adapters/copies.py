@@ -7,6 +7,7 @@ there until the engine has let go. The processes of one server share the folder;
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -17,10 +18,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from motet_server.adapters.errors import RefusedError
+from motet_server.adapters.errors import RefusedError, StorageError
 
 #: Where in a store its servers' folders lie; names of adapters don't begin with a dot.
 SERVING = ".serving"
+
+#: What the machine lacks for the moment; it says nothing of a version.
+_LACKING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS)
 
 _LOCK = ".lock"
 _ALIVE = ".alive"
@@ -34,11 +38,8 @@ class ServerFolder:
     """
 
     def __init__(self, *stores: Path) -> None:
-        self.path = next(filter(None, map(_folder_in, stores)), None) or Path(
-            tempfile.mkdtemp(prefix="motet-")
-        )
-        self._alive = os.open(self.path / _ALIVE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._alive, fcntl.LOCK_EX)
+        made = next(filter(None, map(_folder_in, stores)), None)
+        self.path, self._alive = made or _living(Path(tempfile.mkdtemp(prefix="motet-")))
 
     def close(self) -> None:
         """Removes the folder."""
@@ -46,17 +47,31 @@ class ServerFolder:
         os.close(self._alive)
 
 
-def _folder_in(store: Path) -> Path | None:
+def _folder_in(store: Path) -> tuple[Path, int] | None:
     serving = store / SERVING
     try:
         serving.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for other in serving.iterdir():
-            _remove_if_dead(other)
-        folder = serving / secrets.token_hex(8)
-        folder.mkdir(mode=0o700)
+        lock = os.open(serving, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(
+                lock, fcntl.LOCK_EX
+            )  # else another server's start could take a new folder for a dead one
+            for other in serving.iterdir():
+                _remove_if_dead(other)
+            folder = serving / secrets.token_hex(8)
+            folder.mkdir(mode=0o700)
+            return _living(folder)
+        finally:
+            os.close(lock)
     except OSError:
         return None  # a store that can only be read; the next place is asked
-    return folder
+
+
+def _living(folder: Path) -> tuple[Path, int]:
+    """A folder and what marks it as a living server's for as long as it is open."""
+    alive = os.open(folder / _ALIVE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(alive, fcntl.LOCK_EX)
+    return folder, alive
 
 
 def _remove_if_dead(folder: Path) -> None:
@@ -94,21 +109,25 @@ class Copies:
 
         Raises:
             RefusedError: a file is missing or isn't a regular one.
+            StorageError: there is no room for a copy.
         """
         copy = self._root / reference
         with self._locked():
-            self._mark(reference).touch()
-            if copy.is_dir():
-                return copy
             new = self._root / f".new-{secrets.token_hex(4)}"
             try:
+                self._mark(reference).touch()
+                if copy.is_dir():
+                    return copy
                 for file in files:
                     _copy(folder / file, new / file)
                 new.rename(copy)
             except OSError as error:
-                raise RefusedError(
-                    reference, f"its files can't be read: {error.strerror or error} ({folder})"
-                ) from error
+                reason = error.strerror or error
+                if error.errno in _LACKING:
+                    raise StorageError(
+                        "model", f"{reference} can't be loaded now: {reason} ({self._root})"
+                    ) from error
+                raise RefusedError(reference, f"its files can't be read: {reason} ({folder})") from error
             finally:
                 if not copy.is_dir():
                     shutil.rmtree(new, ignore_errors=True)

@@ -79,6 +79,12 @@ class NoRoomError(AdapterRequestError):
         )
 
 
+class StorageError(AdapterRequestError):
+    """The server's disk can't hold an adapter's files for now."""
+
+    status, kind = 507, "InsufficientStorageError"
+
+
 class InUseError(AdapterRequestError):
     """A version that is to be unloaded is in use."""
 

@@ -14,13 +14,13 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from motet_alignment.errors import NotFound, StoreError
 from motet_alignment.store import KINDS, Adapter, check_name
 from motet_decoding.errors import RequestError
-from motet_server.adapters.errors import NotLoadedError, RefusedError, UnknownAdapterError
+from motet_server.adapters.errors import NotLoadedError, RefusedError, StorageError, UnknownAdapterError
 from motet_server.adapters.keeper import listed
 from motet_server.adapters.service import AdapterService
 from motet_server.adapters.shelf import Entry
@@ -96,6 +96,8 @@ def _endpoint(
             response = refusal(error)
         except StoreError as error:
             response = _store_problem(error)
+        except ClientDisconnect:
+            return Response(status_code=499)  # for nobody; what had come is removed
         count_error("adapters", status=response.status_code, param=None, known=())
         return response
 
@@ -160,7 +162,11 @@ def _adapter(service: AdapterService, name: str) -> dict[str, Any]:
 
 async def _publish(service: AdapterService, request: Request) -> Response:
     """Publishes uploaded files, loads them, and lets the name mean them (unless promote=false)."""
-    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=".upload-", dir=service.settings.folder))
+    try:
+        made = await asyncio.to_thread(tempfile.mkdtemp, prefix=".upload-", dir=service.settings.folder)
+    except OSError as error:
+        raise StorageError("body", f"can't be written down: {error.strerror or error}") from None
+    folder = Path(made)
     try:
         form = await receive_form(
             request.headers.get("content-type", ""),

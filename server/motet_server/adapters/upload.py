@@ -11,6 +11,7 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from motet_decoding.errors import RequestError
+from motet_server.adapters.errors import StorageError
 from motet_server.errors import TooLargeError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ async def receive_form(
     Raises:
         TooLargeError: the body is longer.
         RequestError: naming the part at fault.
+        StorageError: the disk is full.
     """
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
@@ -61,6 +63,8 @@ async def receive_form(
         parser.finalize()
     except MultipartParseError as error:
         raise RequestError("body", f"not a multipart form: {error}") from None
+    except OSError as error:
+        raise StorageError("body", f"can't be written down: {error.strerror or error}") from None
     finally:
         form.close()
     if not form.ended:

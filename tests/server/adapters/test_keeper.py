@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.server.making import publish
 
 from motet_alignment.store import Adapter, AdapterStore, check, fingerprint
 from motet_server import vllm_private
+from motet_server.adapters import copies as copies_module
 from motet_server.adapters import keeper as keeper_module
 from motet_server.adapters.copies import SERVING, Copies, ServerFolder
 from motet_server.adapters.engine import GRACE, VllmEngine
@@ -352,6 +354,24 @@ async def test_a_file_system_without_links_gets_copies(house, monkeypatch):
     one = here.publish(0, "a")
     await here.keeper.start()
     assert set(here.client.loaded) == {number_of(one.reference)}
+
+
+async def test_a_full_disk_refuses_no_version_for_good(house, monkeypatch):
+    here = house()
+    one = here.publish(0, "a")
+    await here.keeper.start()
+    two = here.publish(1, "a")
+
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(copies_module, "_copy", full)
+        await here.keeper.sync()
+        assert "No space left on device" in here.keeper.problems["a"]
+        assert here.shelf.current["a"] == one.reference
+    await here.keeper.sync()
+    assert (here.shelf.current["a"], here.keeper.problems) == (two.reference, {})
 
 
 async def test_folders_of_dead_servers_are_removed_and_of_living_ones_not(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 from starlette.datastructures import Headers
 
 from motet_decoding.errors import RequestError
+from motet_server.adapters.errors import StorageError
 from motet_server.adapters.origin import OriginError, check_origin, is_upload
-from motet_server.adapters.upload import receive_form
+from motet_server.adapters.upload import _Form, receive_form
 from motet_server.errors import TooLargeError
 
 pytestmark = pytest.mark.anyio
@@ -79,6 +81,16 @@ async def test_a_form_that_is_too_long_is_refused_before_its_end(tmp_path):
     with pytest.raises(TooLargeError, match="--max-adapter-bytes"):
         await receive(tmp_path, [CONFIG, WEIGHTS], {}, most=1000, size=100)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 1000
+
+
+async def test_a_full_disk_is_said(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_Form, "_part_data", full)
+    with pytest.raises(StorageError, match="No space left on device") as caught:
+        await receive(tmp_path, [CONFIG, WEIGHTS], {})
+    assert caught.value.status == 507
 
 
 async def test_what_is_no_whole_form_is_refused(tmp_path):
