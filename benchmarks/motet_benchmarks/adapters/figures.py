@@ -18,13 +18,13 @@ from motet_benchmarks.adapters.samples import (
 )
 from motet_benchmarks.statistics import Interval
 
-#: The first part of the swaps, in which caches fill and the server takes what it then keeps.
-WARMING = 0.2
+#: The first part of the swaps, in which caches fill and the server takes what it then keeps. A leak goes on after it.
+WARMING = 0.5
 #: Stretches of swaps whose means the line is drawn through: readings near each other are no separate evidence.
 BLOCKS = 10
 FEWEST_BLOCKS = 5
-#: In fewer, the server is still filling the places that it has for adapters.
-FEWEST_SWAPS = 50
+#: In fewer, caches are still being filled.
+FEWEST_SWAPS = 100
 #: From fewer rounds, the bootstrap's interval is too narrow to judge by.
 FEWEST_ROUNDS = 6
 RESAMPLES = 2000

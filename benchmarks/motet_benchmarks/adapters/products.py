@@ -67,12 +67,23 @@ def cases() -> list[Case]:
 
 
 def measure(step: Callable[[str], None], *, seed: int, chosen: Sequence[Case] | None = None) -> list[Line]:
-    """Every case, the contenders in turn. Raises BenchmarkError if ours computes another result than a plain loop."""
-    lines = []
-    for case in cases() if chosen is None else chosen:
-        step(str(case))
-        lines.append(_measure(case, seed))
-    return lines
+    """Every case on one thread, the contenders in turn.
+
+    On more, these small products would be timed by how soon a busy machine lets threads meet. Raises BenchmarkError if
+    one computes another result than a plain loop.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        lines = []
+        for case in cases() if chosen is None else chosen:
+            step(str(case))
+            lines.append(_measure(case, seed))
+        return lines
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _measure(case: Case, seed: int) -> Line:

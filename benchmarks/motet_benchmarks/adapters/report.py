@@ -106,7 +106,7 @@ def latency_grid(found: Outcome) -> Grid:
 def product_grid(lines: Sequence[Line]) -> Grid:
     """LoRA's own products."""
     return Grid(
-        "LoRA's products of one layer on this CPU: medians [95% interval]",
+        "LoRA's products of one layer on one thread of this CPU: medians [95% interval]",
         (
             "hidden",
             "rows",

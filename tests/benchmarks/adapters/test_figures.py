@@ -21,12 +21,12 @@ from motet_benchmarks.adapters.samples import (
 
 
 def readings(each: float, *, noise: float = 2**20, warm: float = 0.0, swaps: int = 200) -> list[Reading]:
-    """Two a swap; the first fifth rises by `warm` a swap as well."""
+    """Two a swap; the first half rises by `warm` a swap as well."""
     rng = random.Random(0)
     found = []
     for half in range(2 * swaps + 1):
         done = half / 2
-        memory = 2**30 + each * done + warm * min(done, 0.2 * swaps) + rng.gauss(0, noise)
+        memory = 2**30 + each * done + warm * min(done, 0.5 * swaps) + rng.gauss(0, noise)
         found.append(Reading(half / 4, int(done), int(memory), 3))
     return found
 
@@ -56,7 +56,7 @@ def test_less_is_no_growth_either():
 
 def test_a_step_in_the_middle_leaves_a_doubt():
     stepped = [
-        Reading(reading.moment, reading.swaps, reading.memory + (2**22 if reading.swaps > 120 else 0), 3)
+        Reading(reading.moment, reading.swaps, reading.memory + (2**22 if reading.swaps > 150 else 0), 3)
         for reading in readings(0.0, noise=2**10)
     ]
     found = growth(stepped, 200)
@@ -67,7 +67,7 @@ def test_a_step_in_the_middle_leaves_a_doubt():
 def test_too_little_says_nothing():
     assert growth([], 200) is None
     assert growth([Reading(0.0, done, None, 1) for done in range(200)], 200) is None
-    assert growth(readings(0.0, swaps=40), 40) is None
+    assert growth(readings(0.0, swaps=90), 90) is None
 
 
 def test_what_memory_rose_by_in_each_arm():
@@ -78,7 +78,7 @@ def test_what_memory_rose_by_in_each_arm():
         Phase(WITHOUT, 2, 30, 40),
     )
     memory = {11: 100, 19: 130, 21: 140, 29: 150, 31: 160, 39: 155}
-    seen = [Reading(moment, 50, resident, 1) for moment, resident in memory.items()]
+    seen = [Reading(moment, 60, resident, 1) for moment, resident in memory.items()]
     early = [Reading(1, 2, 1, 1), Reading(9, 2, 1000, 1)]
     assert rises([*early, *seen], phases, 100) == {WITH: 40, WITHOUT: -5}
 

@@ -26,11 +26,11 @@ from motet_benchmarks.adapters.testing import answers
 from motet_benchmarks.machine import circumstances
 from motet_benchmarks.statistics import Interval
 
-SWAPS = 60
+SWAPS = 100
 
 
 def run() -> Measured:
-    """A swap every two seconds, heard after half a second, in six rounds of ten swaps; without them half as fast."""
+    """A swap every two seconds, heard after half a second, in ten rounds of ten swaps; without them half as fast."""
     known = answers(SWAPS + 1)
     swaps = [Swap(0, "fake@0", -1.0, -0.9)]
     replies, phases, readings = [], [], []
@@ -47,7 +47,7 @@ def run() -> Measured:
             )
         )
         readings.append(Reading(at + 1, number, 2**30 + number % 3, 3))
-    for place in range(12):
+    for place in range(20):
         phases.append(Phase(ARMS[place % 2], place // 2 + 1, 20.0 * place, 20.0 * place + 20))
     return Measured(tuple(replies), tuple(swaps), tuple(readings), tuple(phases))
 
@@ -90,8 +90,8 @@ def test_files_hold_what_was_measured(tmp_path: Path):
     page = paths[2].read_text()
     for grid in grids:
         assert grid.markdown() in page
-    assert "| failed requests | 0 of 120 | 0 | met |" in page
-    assert "| answers of a wrong version | 0 of 120 | 0 | met |" in page
+    assert "| failed requests | 0 of 200 | 0 | met |" in page
+    assert "| answers of a wrong version | 0 of 200 | 0 | met |" in page
     assert f"| swaps heard | {SWAPS} of {SWAPS} | all | met |" in page
     assert "| 0.500 [0.500, 0.500], p99 0.50, longest 0.50 | < 1 | met |" in page
     assert "| versions that the engine held | 3 at most | <= 4 | met |" in page
@@ -122,8 +122,8 @@ def test_losses_stand_as_plainly_on_the_page(tmp_path: Path):
     assert not found.passed
     page = paths[2].read_text()
     assert "**Ended early: 200 requests had failed.**" in page
-    assert "| failed requests | 1 of 120 | 0 | missed |" in page
-    assert "| answers of a wrong version | 1 of 120 | 0 | missed |" in page
+    assert "| failed requests | 1 of 200 | 0 | missed |" in page
+    assert "| answers of a wrong version | 1 of 200 | 0 | missed |" in page
     assert f"| swaps heard | {SWAPS - 1} of {SWAPS} | all | missed |" in page
     assert f"| < 1 | missed by 1 of {SWAPS - 1} |" in page
     assert "| 5 at most | <= 4 | missed |" in page
@@ -140,5 +140,5 @@ def test_many_faults_are_counted_and_few_are_shown(tmp_path: Path):
     _, paths = write(tmp_path, worse, found_in(worse), [])
     page = paths[2].read_text()
     assert page.count("status 500: ill") == 30
-    assert "- and 90 more, in adapters.json" in page
-    assert len(json.loads(paths[0].read_text())["outcome"]["faults"]) == 120
+    assert "- and 170 more, in adapters.json" in page
+    assert len(json.loads(paths[0].read_text())["outcome"]["faults"]) == 200
