@@ -91,6 +91,8 @@ def page(adapter: Adapter, *, current: bool) -> RenderableType:
         row("data", f"{file.path}, {file.examples} examples, sha256 {file.sha256[:12]}")
     for heading, values in (("setting", manifest.settings), ("metric", manifest.metrics)):
         for key, value in values.items():
+            if value is None or value in ("", [], {}):
+                continue  # an option that was left out
             row(heading, f"{key}: {_value(value)}")
     row("folder", adapter.path)
     for relative in sorted(manifest.files):
@@ -99,12 +101,23 @@ def page(adapter: Adapter, *, current: bool) -> RenderableType:
 
 
 def key_metric(metrics: Mapping[str, Any]) -> str:
-    """The first of ``metrics`` that is a number or an estimate (an object with a value), as "name number"."""
-    for name, value in metrics.items():
-        number = value.get("value") if isinstance(value, Mapping) else value
-        if isinstance(number, int | float) and not isinstance(number, bool):
-            return f"{name} {_value(value)}"
-    return ""
+    """What ``metrics`` say of an adapter's worth, as "name number": an accuracy before a loss before the first number.
+
+    A metric is a number or an estimate (an object with a value). Accuracy on a task comes before that on held-out data.
+    """
+    numbers = {
+        name: value
+        for name, value in metrics.items()
+        if _numbers(value.get("value") if isinstance(value, Mapping) else value)
+    }
+    found = min(numbers, key=_worth, default=None)  # the first of the best
+    return "" if found is None else f"{found} {_value(numbers[found])}"
+
+
+def _worth(metric: str) -> int:
+    if metric.endswith("accuracy"):
+        return 1 if metric.startswith("held_out") else 0
+    return 2 if metric.endswith("loss") else 3
 
 
 def _value(value: Any) -> str:
@@ -116,7 +129,7 @@ def _value(value: Any) -> str:
 
 
 def _numbers(*values: object) -> bool:
-    return all(isinstance(value, int | float) for value in values)
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def age(created: str, now: datetime) -> str:

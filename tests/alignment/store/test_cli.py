@@ -138,3 +138,8 @@ def test_figures_as_people_read_them():
     ]
     assert key_metric({"name": "x", "ok": True, "loss": 0.12345}) == "loss 0.12345"
     assert key_metric({}) == ""
+    measured = {"steps": 27, "held_out_loss": {"value": 1.5}}
+    assert key_metric(measured) == "held_out_loss 1.5"
+    measured["held_out_accuracy"] = {"value": 0.75}
+    assert key_metric(measured) == "held_out_accuracy 0.75"
+    assert key_metric({**measured, "gym_accuracy": 0.5}) == "gym_accuracy 0.5"
