@@ -87,6 +87,9 @@ def run_folder(
     if not leads:
         yield _resumable(folder, resume, look_only=True)
         return
+    ours = (_LOCK, _RUN + ".new")  # what a run begins with
+    if _known(folder) is None and any(path.name not in ours for path in folder.iterdir()):
+        raise TrainError(f"--folder {folder} holds other things than a run; name an empty one")
     with (folder / _LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,8 +101,6 @@ def run_folder(
         if known is None:
             if resume:
                 raise TrainError(f"--resume: there is no run in {folder}")
-            if any(path.name != _LOCK for path in folder.iterdir()):
-                raise TrainError(f"--folder {folder} holds other things than a run; name an empty one")
             write_json(folder / _RUN, dict(identity))
         elif differ := differences(known, identity):
             raise TrainError(

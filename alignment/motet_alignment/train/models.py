@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,10 +105,28 @@ def _start(settings: TrainSettings, base: BaseFingerprint) -> Adapter | None:
                 else "has no scalar head"
             )
         )
-    for option, given, own in (("--rank", settings.rank, adapter.manifest.rank),):
-        if option.strip("-") in settings.model_fields_set and given != own:
-            raise TrainError(f"{option} {given}: {adapter.reference}, which --from goes on with, has {own}")
+    _check_same(settings, adapter)
     return adapter
+
+
+def _check_same(settings: TrainSettings, adapter: Adapter) -> None:
+    """Refuses what is asked of a LoRA that is there already and is otherwise."""
+    config = json.loads((adapter.path / "adapter_config.json").read_text("utf-8"))
+    has = {
+        "rank": adapter.manifest.rank,
+        "alpha": config["lora_alpha"],
+        "dropout": config["lora_dropout"],
+        "target_modules": ",".join(sorted(adapter.manifest.target_modules)),
+    }
+    for name in sorted(settings.model_fields_set & has.keys()):
+        asked = getattr(settings, name)
+        if name == "target_modules":
+            asked = ",".join(sorted(part.strip() for part in asked.split(",") if part.strip()))
+        if asked not in (has[name], "all-linear"):
+            option = name.replace("_", "-")
+            raise TrainError(
+                f"--{option} {asked}: {adapter.reference}, which --from goes on with, has {has[name]}"
+            )
 
 
 def load_model(settings: TrainSettings, base: Base, place: Place) -> Any:

@@ -88,7 +88,7 @@ def collect(settings: type[S], given: Mapping[str, Any]) -> S:
 def read_config(settings: type[TrainSettings], file: Path) -> dict[str, Any]:
     """What a YAML file says of the fields, by their names. Raises TrainError naming file and key."""
     try:
-        said = yaml.safe_load(file.read_text("utf-8"))
+        said = _load(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as problem:
         raise TrainError(f"--config {file}: {problem}") from None
     except yaml.YAMLError as problem:
@@ -112,6 +112,20 @@ def read_config(settings: type[TrainSettings], file: Path) -> dict[str, Any]:
         many = typing.get_origin(_plain(settings.model_fields[names[option]].annotation)) is tuple
         values[names[option]] = [value] if many and not isinstance(value, list) else value
     return values
+
+
+def _load(text: str) -> Any:
+    """What YAML says; of two equal keys YAML would take the last and say nothing."""
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if isinstance(root, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, _ in root.value:
+            if key.value in seen:
+                raise yaml.YAMLError(
+                    f"key {key.value!r} stands twice, in line {key.start_mark.line + 1} again"
+                )
+            seen.add(key.value)
+    return yaml.safe_load(text)
 
 
 def _complaint(

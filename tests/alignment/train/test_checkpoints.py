@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,14 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path):
             run_folder(tmp_path, IDENTITY, resume, leads=True),
         ):
             pass
-    assert sorted(path.name for path in tmp_path.glob("*.txt")) == ["loss.txt", "thesis.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["loss.txt", "thesis.txt"]
+
+
+def test_a_run_that_was_killed_as_it_began_begins_again(tmp_path: Path):
+    (tmp_path / "run.json.new").write_text('{"trainer"')
+    with run_folder(tmp_path, IDENTITY, None, leads=True) as checkpoint:
+        assert checkpoint is None
+    assert json.loads((tmp_path / "run.json").read_text()) == IDENTITY
 
 
 def test_resume_needs_something_to_resume(tmp_path: Path):

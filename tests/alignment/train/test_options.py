@@ -59,6 +59,7 @@ def test_data_may_stand_in_the_file(tmp_path: Path):
         ("- rank", "must hold keys and values"),
         ("rank: [", "no valid YAML"),
         ("batch-size: 1\nbatch_size: 2", "key 'batch_size' stands twice"),
+        ("rank: 4\nseed: 1\nrank: 8", "key 'rank' stands twice, in line 3 again"),
         ("batch-size: 1\nbatch-tokens: 2", "--batch-size or --batch-tokens, not both"),
     ],
 )
