@@ -41,7 +41,8 @@ def greedy(
     """Greedy answers of `model` (transformers or PEFT), many at a time, sorted by length to waste little padding.
 
     An answer ends at the tokenizer's or the model's end token, after `most` tokens, or where the context is full; of
-    a prompt that fills it the oldest turns are dropped. `batch_tokens`: prompts' and answers' tokens at once.
+    a prompt that leaves no room for an answer (of `most` tokens, or half of a short context) the oldest turns are
+    dropped. `batch_tokens`: prompts' and answers' tokens at once.
     """
     import torch
 
@@ -50,7 +51,7 @@ def greedy(
     stops = sorted(token for token in endings if token is not None)
 
     def generate(conversations: Sequence[Sequence[Message]]) -> list[str]:
-        room = max(1, context - most)
+        room = max(context - most, context // 2, 1)
         prompts = [
             render(tokenizer, conversation, context=room, generation_prompt=True).input_ids
             for conversation in conversations

@@ -17,7 +17,7 @@ def mixed(
     counts: Tensor,  # [2] tokens of either in the whole step
     alpha: float,
 ) -> Tensor:  # []
-    """alpha * L_instruction + (1 - alpha) * L_LM, each the mean over its tokens; one that has none is left out."""
+    """alpha * L_instruction + (1 - alpha) * L_LM, each the mean over the step's tokens; one that has none adds 0."""
     return alpha * instruction / counts[0].clamp(min=1) + (1 - alpha) * pretraining / counts[1].clamp(min=1)
 
 
@@ -77,8 +77,9 @@ def dpo(
     difference of means over tokens (Azar et al. 2023, arXiv 2310.12036, eq. 17). robust: with e the share of wrong
     labels, ((1 - e) l(d) - e l(-d)) / (1 - 2 e), l = sigmoid's (Chowdhury et al. 2024, arXiv 2403.00409). hinge:
     max(0, 1 - beta d) (Zhao et al. 2023, arXiv 2305.10425). `length_normalised` takes means over tokens in all.
-    With a confidence c each pair's loss is c l(d) + (1 - c) l(-d): at c = 1 the loss itself, and at c = 0.5 the pair
-    pulls neither way (Mitchell 2023, conservative DPO, with c for each pair).
+    With a confidence c each pair's loss is c l(d) + (1 - c) l(-d): at c = 1 the loss itself, below it a pull towards
+    the d at which the policy is as sure as c says; at c = 0.5 that is d = 0, the reference's own view (Mitchell 2023,
+    conservative DPO, with c for each pair).
     """
     if loss == "ipo" or length_normalised:
         chosen = chosen / chosen_length.clamp(min=1)

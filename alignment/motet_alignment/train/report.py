@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 from motet_alignment.train.estimates import Estimate
 from motet_alignment.train.run import Trained
@@ -33,10 +34,8 @@ def report(settings: TrainSettings, trained: Trained) -> str:
 
 def _next(settings: TrainSettings, trained: Trained) -> list[str]:
     if trained.adapter is None:
-        return [
-            f"motet adapters add {trained.folder / 'adapter'} --name {settings.adapter_name} --kind {settings.kind()} "
-            f"--base {settings.model or EXPERT}"
-        ]
+        words = ["motet", "adapters", "add", str(trained.folder / "adapter"), "--name", settings.adapter_name]
+        return [shlex.join([*words, "--kind", settings.kind(), "--base", settings.model or str(EXPERT)])]
     name = trained.adapter.name if settings.promote else trained.adapter.reference
     question = {"role": "user", "content": "What is 17 + 25?"}
     if settings.kind() == "reward":
@@ -45,7 +44,8 @@ def _next(settings: TrainSettings, trained: Trained) -> list[str]:
         body: dict[str, object] = {"model": name, "conversations": [[question, answer]]}
     else:
         path, body = "chat/completions", {"model": name, "messages": [question]}
-    serve = f"motet serve {settings.model}".rstrip()
+    store = [] if settings.store is None else ["--adapters", str(settings.store)]
+    serve = shlex.join(["motet", "serve", *([settings.model] if settings.model else []), *store])
     return [
         f"{serve}        # unless it runs already: a running server has loaded the adapter by now",
         f"curl http://127.0.0.1:8000/v1/{path} -H 'Content-Type: application/json' -d '{json.dumps(body)}'",

@@ -27,6 +27,8 @@ from motet_alignment.train.settings import DpoSettings, RewardSettings, SftSetti
 RESULT = "result.json"
 ADAPTER = "adapter"
 _BATCH_TOKENS = 4096
+# What an adapter that is gone on with brings itself.
+_OF_THE_START = ("rank", "alpha", "dropout", "target_modules")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def train(settings: TrainSettings, *, progress: bool = True) -> Trained:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
     identity = describe(settings, base, inputs, place)
     folder = settings.folder or _default_folder(settings, identity)
-    with _held(folder, identity, settings, place) as checkpoint, _troubles(settings, folder):
+    with _troubles(settings, folder), _held(folder, identity, settings, place) as checkpoint:
         return _train(settings, base, inputs, place, folder, checkpoint, evaluations, console)
 
 
@@ -164,7 +166,9 @@ def _finish(
             parents=() if base.start is None else (base.start.reference,),
             data=inputs.files,
             settings=settings.model_dump(
-                mode="json", by_alias=True, exclude={"data", "folder", "store", "resume"}
+                mode="json",
+                by_alias=True,
+                exclude={"data", "folder", "store", "resume", *(_OF_THE_START if base.start else ())},
             )
             | {"precision": place.precision, "device": place.device, "processes": place.processes}
             | (
@@ -282,22 +286,11 @@ def _troubles(settings: TrainSettings, folder: Path) -> Iterator[None]:
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as problem:
-        taken = (
-            f"--batch-size {settings.batch_size}"
-            if settings.batch_size is not None
-            else f"--batch-tokens {settings.batch_tokens or _BATCH_TOKENS}"
-        )
-        raise TrainError(
-            f"out of memory; lower {taken} (and raise --accumulation), lower --context, or take "
-            f"--gradient-checkpointing. {str(problem).partition('. ')[0]}"
-        ) from None
+        raise _out_of_memory(settings, problem) from None
     except RuntimeError as problem:
-        # torch's CPU allocator and its file writer have no exceptions of their own.
-        if "can't allocate memory" in str(problem):
-            raise TrainError(
-                "out of memory; lower --batch-tokens (and raise --accumulation), lower --context, or take "
-                "--gradient-checkpointing"
-            ) from None
+        # torch's CPU allocator, cuBLAS and torch's file writer have no exceptions of their own.
+        if any(said in str(problem) for said in ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")):
+            raise _out_of_memory(settings, problem) from None
         if "PytorchStreamWriter failed" not in str(problem):
             raise
         raise TrainError(f"{folder} can't be written: {first_line(problem)}; is the disk full?") from None
@@ -305,3 +298,15 @@ def _troubles(settings: TrainSettings, folder: Path) -> Iterator[None]:
         if problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
         raise TrainError(f"{problem.filename or folder} can't be written: {problem.strerror}") from None
+
+
+def _out_of_memory(settings: TrainSettings, problem: BaseException) -> TrainError:
+    taken = (
+        f"--batch-size {settings.batch_size}"
+        if settings.batch_size is not None
+        else f"--batch-tokens {settings.batch_tokens or _BATCH_TOKENS}"
+    )
+    return TrainError(
+        f"out of memory; lower {taken} (and raise --accumulation), lower --context, or take "
+        f"--gradient-checkpointing. {first_line(problem).partition('. ')[0]}"
+    )

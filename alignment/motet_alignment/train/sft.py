@@ -28,7 +28,7 @@ class SftTrainer(PlannedTrainer, SFTTrainer):
         return (0.0, tokens) if sample.pretraining else (tokens, 0.0)
 
     def losses(self, model: Any, inputs: Inputs) -> torch.Tensor:
-        """mix * L_instruction + (1 - mix) * L_LM; without pretraining text L_instruction alone."""
+        """mix * L_instruction + (1 - mix) * L_LM over the step; in a step without text L_instruction alone."""
         logprobs = self._logprobs(model, inputs)
         # A label's place holds whether its token is text's; rows of one sample have one answer for all places.
         text = inputs["pretraining"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -41,6 +43,18 @@ def test_many_at_once_answer_as_one_by_one(tiny):
         assert answer == tokenizer.decode(said[len(ids) :], skip_special_tokens=True)
 
 
+def test_a_short_context_still_holds_the_question(tiny):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(tiny).eval()
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    question = asked("What is 1 + 1?")
+    (answer,) = greedy(model, tokenizer, 64)(question)
+    (longer,) = greedy(model, tokenizer, 512)(question)
+    assert answer
+    assert longer.startswith(answer)
+
+
 def test_installed_evaluations_are_found_by_name():
     assert callable(find_evaluation("gym").evaluate)
     with pytest.raises(TrainError, match=r"installed: .*gym"):
@@ -65,3 +79,10 @@ def test_the_end_says_what_to_type_next(tmp_path):
     assert f"motet adapters add {tmp_path / 'adapter'} --name adder --kind sft --base org/base" in said
     assert "gym accuracy            90.0% (59.6% to 98.2%, n = 10)" in said
     assert str(tmp_path / "loss.png") in said
+
+
+def test_what_to_type_next_names_a_store_of_ones_own(tmp_path):
+    settings = SftSettings(data=(tmp_path / "x.jsonl",), model="my models/base", store=tmp_path / "my store")
+    adapter = SimpleNamespace(name="sft", reference="sft@1", path=tmp_path)
+    said = report(settings, Trained(adapter, tmp_path, {}))
+    assert f"motet serve 'my models/base' --adapters '{tmp_path / 'my store'}' " in said

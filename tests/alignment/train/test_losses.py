@@ -73,7 +73,7 @@ def test_dpo(options, expected):
 
 
 @pytest.mark.parametrize("loss", ["sigmoid", "ipo", "robust", "hinge"])
-def test_a_pair_of_even_confidence_pulls_neither_way_at_the_start(loss):
+def test_a_pair_of_even_confidence_is_content_with_the_reference(loss):
     chosen = torch.zeros(1, requires_grad=True)
     even = torch.tensor([0.5])
     losses.dpo(
@@ -81,3 +81,15 @@ def test_a_pair_of_even_confidence_pulls_neither_way_at_the_start(loss):
     ).sum().backward()
     assert chosen.grad is not None
     assert chosen.grad.item() == pytest.approx(0, abs=1e-7)
+
+
+@pytest.mark.parametrize("away", [-30.0, 30.0])
+@pytest.mark.parametrize("loss", ["sigmoid", "ipo", "robust", "hinge"])
+def test_a_pair_of_even_confidence_pulls_back_to_the_reference_from_either_side(loss, away):
+    chosen = torch.full((1,), away, requires_grad=True)
+    even = torch.tensor([0.5])
+    losses.dpo(
+        chosen, torch.zeros(1), *LENGTHS, loss=loss, label_smoothing=0.1, confidence=even
+    ).sum().backward()
+    assert chosen.grad is not None
+    assert chosen.grad.item() * away > 0  # downhill is towards 0

@@ -348,7 +348,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(place, sum
     assert kept is None or all(bool(weight.isfinite().all()) for weight in weights_of(kept).values())
 
 
-def test_out_of_memory_says_what_to_lower(place, sums, monkeypatch):
+def test_out_of_memory_says_what_to_lower(place, sums, tmp_path, monkeypatch):
     from motet_alignment.train.sft import SftTrainer
 
     def no_room(*args, **kwargs):
@@ -357,6 +357,13 @@ def test_out_of_memory_says_what_to_lower(place, sums, monkeypatch):
     monkeypatch.setattr(SftTrainer, "losses", no_room)
     with pytest.raises(TrainError, match=r"lower --batch-tokens 4096 .*--context.*--gradient-checkpointing"):
         train(SftSettings(**place, data=(sums,), steps=1))
+
+    def no_room_on_the_processor(*args, **kwargs):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+    monkeypatch.setattr(SftTrainer, "losses", no_room_on_the_processor)
+    with pytest.raises(TrainError, match="lower --batch-size 3 "):
+        train(SftSettings(**{**place, "folder": tmp_path / "other"}, data=(sums,), steps=1, batch_size=3))
 
 
 def test_starting_adapters_are_checked(place, sums, pairs, tmp_path):
@@ -369,6 +376,12 @@ def test_starting_adapters_are_checked(place, sums, pairs, tmp_path):
         train_reward(
             RewardSettings(**{**place, "rank": 4, "folder": tmp_path / "d"}, data=(pairs,), start="judge")
         )
+    for option, value in (("alpha", 1.0), ("dropout", 0.5), ("target_modules", "q_proj")):
+        asked = RewardSettings(**{**place, option: value}, data=(pairs,), start="judge", steps=1)
+        with pytest.raises(
+            TrainError, match=f"--{option.replace('_', '-')} .* judge@.*, which --from goes on"
+        ):
+            train_reward(asked)
 
 
 def test_models_that_will_not_do(place, sums, tiny, tmp_path):
