@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,7 @@ class RewardModels:
             RequestError: a conversation that can't be scored, by its index.
             RewardModelError: the model's server doesn't answer.
         """
-        from motet_server.rewards import Score, place
+        from motet_server.rewards import Score, ScoreError, place
 
         async def score(index: int, conversation: list[dict[str, Any]]) -> Score:
             body = {
@@ -105,7 +106,10 @@ class RewardModels:
             if answer.status_code != 200:
                 raise RewardModelError("model", f"the server of {name} says {answer.status_code}")
             content = answer.json()
-            return Score(float(content["data"][0]["probs"][0]), int(content["usage"]["prompt_tokens"]))
+            reward = float(content["data"][0]["probs"][0])
+            if not math.isfinite(reward):
+                raise ScoreError(place(field, index), f"its reward isn't finite: {reward}")
+            return Score(reward, int(content["usage"]["prompt_tokens"]))
 
         # One by one the first that fails is told; the others still run to their end on the other server.
         return list(await asyncio.gather(*(score(i, each) for i, each in enumerate(conversations))))

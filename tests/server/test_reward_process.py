@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 from motet_decoding.errors import LaunchError, RequestError
 from motet_server.reward_models import RewardModelError, RewardModels, alive, last_words
 from motet_server.reward_process import read_rewards
-from motet_server.rewards import RewardBody, conversations_of
+from motet_server.rewards import RewardBody, ScoreError, conversations_of
 from motet_server.settings import RewardModel
 
 TURN = {"role": "user", "content": "Hi"}
@@ -57,6 +58,51 @@ async def test_a_server_that_has_ended_is_a_503():
     with pytest.raises(RewardModelError, match="has ended; restart") as error:
         await RewardModels([dead()]).score("a", [[TURN]], "messages")
     assert error.value.status == 503
+
+
+@pytest.mark.anyio
+async def test_a_reward_that_is_no_number_names_its_conversation():
+    def answer(request: httpx.Request) -> httpx.Response:
+        probability = b"NaN" if b"bad" in request.content else b"0.5"
+        return httpx.Response(
+            200, content=b'{"data": [{"probs": [%s]}], "usage": {"prompt_tokens": 3}}' % probability
+        )
+
+    models = RewardModels([dead()])
+    models._clients["a"] = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://a")
+    (good,) = await models.score("a", [[TURN]], "messages")
+    assert (good.reward, good.tokens) == (0.5, 3)
+    with pytest.raises(ScoreError, match="isn't finite") as error:
+        await models.score("a", [[TURN], [{"role": "user", "content": "bad"}]], "conversations")
+    assert error.value.field == "conversations.1"
+
+
+_CHILD = """
+import time
+from motet_server import reward_process, vllm_private
+vllm_private.parse_options = lambda arguments, defaults: None
+vllm_private.serve = lambda options: (print("serves", flush=True), time.sleep(600))
+import os
+reward_process.main(os.getppid(), [])
+"""
+_PARENT = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], start_new_session=True)
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_a_reward_models_server_ends_with_one_that_is_killed():
+    with subprocess.Popen(
+        [sys.executable, "-c", _PARENT, _CHILD], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert parent.stdout.readline() == "serves\n"
+        assert alive(child)
+        parent.kill()
+        assert parent.stdout.read() == ""  # the pipe is the child's too, and ends with it
 
 
 def test_a_process_is_alive_until_it_is_reaped():

@@ -85,6 +85,16 @@ class StorageError(AdapterRequestError):
     status, kind = 507, "InsufficientStorageError"
 
 
+class UploadsError(AdapterRequestError):
+    """As many adapters are being uploaded as the server takes at once."""
+
+    status, kind = 503, "ServiceUnavailableError"
+    retry_after = 5
+
+    def __init__(self, most: int) -> None:
+        super().__init__("body", f"{most} adapters are being uploaded already; try again")
+
+
 class InUseError(AdapterRequestError):
     """A version that is to be unloaded is in use."""
 

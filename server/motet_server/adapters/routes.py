@@ -20,7 +20,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from motet_alignment.errors import NotFound, StoreError
 from motet_alignment.store import KINDS, Adapter, check_name
 from motet_decoding.errors import RequestError
-from motet_server.adapters.errors import NotLoadedError, RefusedError, StorageError, UnknownAdapterError
+from motet_server.adapters.errors import (
+    NotLoadedError,
+    RefusedError,
+    StorageError,
+    UnknownAdapterError,
+    UploadsError,
+)
 from motet_server.adapters.keeper import listed
 from motet_server.adapters.service import AdapterService
 from motet_server.adapters.shelf import Entry
@@ -32,6 +38,9 @@ from motet_server.metrics import count_error
 _BodyType = TypeVar("_BodyType", bound=BaseModel)
 
 Respond = Callable[[AdapterService, Request], Awaitable[Response]]
+
+#: Uploads at once, each of up to --max-adapter-bytes.
+MOST_UPLOADS = 4
 
 _UPLOAD_FIELDS = frozenset({"name", "kind", "promote"})
 
@@ -162,6 +171,28 @@ def _adapter(service: AdapterService, name: str) -> dict[str, Any]:
 
 async def _publish(service: AdapterService, request: Request) -> Response:
     """Publishes uploaded files, loads them, and lets the name mean them (unless promote=false)."""
+    if service.uploads >= MOST_UPLOADS:
+        raise UploadsError(MOST_UPLOADS)
+    service.uploads += 1
+    try:
+        adapter, promote = await _received(service, request)
+    finally:
+        service.uploads -= 1
+    new = service.shelf.entry(adapter.reference) is None
+    await service.keeper.sync()
+    try:
+        await _try(service, adapter.reference)
+    except RefusedError:
+        if new:  # what can't be served here has no place among what is
+            await asyncio.to_thread(service.store.remove, adapter.reference)
+        raise
+    if promote:
+        return await _make_current(service, adapter.reference, status=201)
+    return JSONResponse(_told(service, adapter, live=False), status_code=201)
+
+
+async def _received(service: AdapterService, request: Request) -> tuple[Adapter, bool]:
+    """The uploaded adapter, published, and whether its name is to mean it."""
     try:
         made = await asyncio.to_thread(tempfile.mkdtemp, prefix=".upload-", dir=service.settings.folder)
     except OSError as error:
@@ -192,17 +223,7 @@ async def _publish(service: AdapterService, request: Request) -> Response:
         )
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-    new = service.shelf.entry(adapter.reference) is None
-    await service.keeper.sync()
-    try:
-        await _try(service, adapter.reference)
-    except RefusedError:
-        if new:  # what can't be served here has no place among what is
-            await asyncio.to_thread(service.store.remove, adapter.reference)
-        raise
-    if promote == "true":
-        return await _make_current(service, adapter.reference, status=201)
-    return JSONResponse(_told(service, adapter, live=False), status_code=201)
+    return adapter, promote == "true"
 
 
 def _check_name(name: str, service: AdapterService) -> None:

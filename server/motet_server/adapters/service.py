@@ -34,6 +34,8 @@ class AdapterService:
         self.client = client
         self.state = state
         self.store = AdapterStore(settings.store)
+        #: How many adapters are being uploaded; together they may fill the disk.
+        self.uploads = 0
         #: Names that are taken: those of the model and of the reward models beside it.
         self.models: Collection[str] = (*vllm_private.served_names(state), *others)
         self.requests = vllm_private.loaded_adapters(state)
