@@ -13,8 +13,9 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from motet_server.adapters.entry import Entry
 from motet_server.adapters.leases import chat_template
-from motet_server.adapters.shelf import Entry, Shelf
+from motet_server.adapters.shelf import Shelf
 from motet_server.gate import Gate
 from motet_server.settings import ServerSettings
 

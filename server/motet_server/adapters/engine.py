@@ -14,8 +14,8 @@ from motet_alignment.errors import StoreError
 from motet_alignment.store import Adapter
 from motet_server import vllm_private
 from motet_server.adapters.copies import Copies
+from motet_server.adapters.entry import Entry
 from motet_server.adapters.errors import RefusedError
-from motet_server.adapters.shelf import Entry
 
 #: Seconds for which the engine mustn't have listed a dropped version before its copy goes: what a client that has left
 #: asked for may still be on its way to the engine, which would end for want of the files.

@@ -12,9 +12,10 @@ from watchfiles import Change, awatch
 from motet_alignment.store import Adapter
 from motet_server import metrics
 from motet_server.adapters.engine import Source, VllmEngine
+from motet_server.adapters.entry import Entry, State
 from motet_server.adapters.errors import AdapterRequestError, RefusedError
 from motet_server.adapters.scan import Found, Place, Scanner
-from motet_server.adapters.shelf import Entry, Shelf, State
+from motet_server.adapters.shelf import Shelf
 
 _LOG = logging.getLogger(__name__)
 

@@ -8,8 +8,9 @@ from typing import Any
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
+from motet_server.adapters.entry import Entry
 from motet_server.adapters.errors import AdapterRequestError
-from motet_server.adapters.shelf import Entry, Shelf
+from motet_server.adapters.shelf import Shelf
 
 #: Where a request's leases stand in its ASGI scope.
 SCOPE_KEY = "motet.leases"

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from motet_alignment.errors import NotFound, StoreError
 from motet_alignment.store import KINDS, Adapter, check_name
 from motet_decoding.errors import RequestError
+from motet_server.adapters.entry import Entry
 from motet_server.adapters.errors import (
     NotLoadedError,
     RefusedError,
@@ -29,7 +30,6 @@ from motet_server.adapters.errors import (
 )
 from motet_server.adapters.keeper import listed
 from motet_server.adapters.service import AdapterService
-from motet_server.adapters.shelf import Entry
 from motet_server.adapters.upload import receive_form
 from motet_server.body import read_content
 from motet_server.errors import error_answer, first_problem, refusal

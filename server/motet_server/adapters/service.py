@@ -9,12 +9,13 @@ from motet_alignment.store import Adapter, AdapterStore, check
 from motet_server import metrics, vllm_private
 from motet_server.adapters.copies import Copies
 from motet_server.adapters.engine import VllmEngine
+from motet_server.adapters.entry import Entry
 from motet_server.adapters.keeper import Keeper
 from motet_server.adapters.launch import places_of
 from motet_server.adapters.leases import chat_template
 from motet_server.adapters.scan import unfit
 from motet_server.adapters.settings import AdapterSettings
-from motet_server.adapters.shelf import Entry, Shelf
+from motet_server.adapters.shelf import Shelf
 
 
 class AdapterService:

@@ -19,10 +19,11 @@ from motet_server.adapters import copies as copies_module
 from motet_server.adapters import keeper as keeper_module
 from motet_server.adapters.copies import SERVING, Copies, ServerFolder
 from motet_server.adapters.engine import GRACE, VllmEngine
+from motet_server.adapters.entry import State, number_of
 from motet_server.adapters.errors import RefusedError
 from motet_server.adapters.keeper import Keeper, listed
 from motet_server.adapters.scan import Place, unfit
-from motet_server.adapters.shelf import Shelf, State, number_of
+from motet_server.adapters.shelf import Shelf
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from motet_server.adapters import shelf as shelf_module
+from motet_server.adapters import entry as entry_module
+from motet_server.adapters.entry import Entry, State, number_of
 from motet_server.adapters.errors import (
     InUseError,
     NoRoomError,
@@ -15,7 +16,7 @@ from motet_server.adapters.errors import (
     RefusedError,
     UnknownAdapterError,
 )
-from motet_server.adapters.shelf import Entry, Shelf, State, number_of
+from motet_server.adapters.shelf import Shelf
 
 pytestmark = pytest.mark.anyio
 
@@ -155,7 +156,7 @@ async def test_what_the_engine_refuses_never_gets_the_name_and_may_be_stocked_ag
 
 async def test_numbers_are_31_bits_and_never_shared(monkeypatch):
     assert all(0 < number_of(f"a@{index:012x}") < 2**31 for index in range(1000))
-    monkeypatch.setattr(shelf_module, "number_of", lambda reference: 7)
+    monkeypatch.setattr(entry_module, "number_of", lambda reference: 7)
     shelf, engine = make()
     one = await publish(shelf, "a@111111aaaaaa")
     for _ in range(2):  # at every look at the store
