@@ -25,10 +25,17 @@ def check_origin(headers: Headers) -> None:
         OriginError: the header Origin names another host than Host does.
     """
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+    if origin is not None and _host(origin) != headers.get("host", "").lower():
         raise OriginError("Origin", f"{origin:.100} may not change this server's adapters")
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise OriginError("Sec-Fetch-Site", "a page of another site may not change this server's adapters")
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None  # no address at all, so not this server's
 
 
 def is_upload(path: str, headers: Headers) -> bool:

@@ -110,6 +110,7 @@ async def test_pages_of_other_sites_change_nothing():
         {"host": "localhost:8000", "origin": "http://evil.example"},
         {"host": "localhost:8000", "origin": "http://localhost:9000"},
         {"host": "localhost:8000", "origin": "null"},
+        {"host": "localhost:8000", "origin": "http://["},
         {"host": "localhost:8000", "sec-fetch-site": "cross-site"},
     ):
         with pytest.raises(OriginError):
