@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, Protocol
 
 from motet_server.adapters.entry import Entry, State
@@ -288,6 +289,8 @@ class Shelf:
         """Unloads and forgets a version that has no reason to stay."""
         if entry.users or self.current.get(entry.name) == entry.reference:
             return
+        if entry.task is not None and not entry.task.done():
+            return  # the engine may be about to take it
         if entry.dropped and entry.state in (State.AVAILABLE, State.REFUSED):
             self._forget(entry)
         elif entry.state is State.LOADED and (
@@ -319,7 +322,7 @@ class Shelf:
             task = entry.task
             if task is None or task.done():
                 task = entry.task = asyncio.create_task(self._load(entry))
-                task.add_done_callback(_retrieved)
+                task.add_done_callback(partial(self._loaded_or_not, entry))
             try:
                 await asyncio.shield(task)  # one request's leaving must not end what others wait for
             except asyncio.CancelledError:
@@ -328,8 +331,15 @@ class Shelf:
                     raise
                 # It was cancelled for want of readers just before this one came.
 
+    def _loaded_or_not(self, entry: Entry, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            task.exception()  # is told to those who wait; with nobody left it is nobody's
+        self._settle(entry)
+
     async def _load(self, entry: Entry) -> None:
         async with entry.lock:  # what is being unloaded is first unloaded
+            if entry.state is State.LOADED or not entry.users:
+                return  # the engine didn't drop it, or nobody waits any more
             start = time.perf_counter()
             try:
                 entry.state = State.WAITING
@@ -400,9 +410,3 @@ class Shelf:
                 self._tell()
         if entry.state is State.AVAILABLE:
             self._settle(entry)
-
-
-def _retrieved(task: asyncio.Task[None]) -> None:
-    """A load's failure is told to those who wait for it; with nobody left it is nobody's."""
-    if not task.cancelled():
-        task.exception()

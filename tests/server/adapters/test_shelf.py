@@ -508,6 +508,39 @@ async def test_an_unload_that_fails_is_told_and_tried_again():
     assert engine.holds(two.reference)
 
 
+async def test_what_is_dropped_while_it_is_to_be_loaded_again_for_nobody_is_not_loaded():
+    shelf, engine = make()
+    one = await publish(shelf, "a@111111aaaaaa")
+    engine.hold_unloads = asyncio.Event()
+    shelf.unname("a")
+    await ticks()
+    coming = asyncio.create_task(shelf.acquire("a@111111"))
+    await ticks()
+    assert (one.state, one.users) == (State.UNLOADING, 1)
+    coming.cancel()
+    await asyncio.gather(coming, return_exceptions=True)
+    shelf.drop(one)
+    engine.hold_unloads.set()
+    await shelf.settled()
+    await ticks()
+    assert engine.holds()
+    assert shelf.entries() == []
+
+
+async def test_who_waits_for_an_unload_that_fails_reads_what_is_loaded_still():
+    shelf, engine = make()
+    one = await publish(shelf, "a@111111aaaaaa")
+    engine.hold_unloads = asyncio.Event()
+    engine.breaks.add(one.reference)
+    shelf.unname("a")
+    await ticks()
+    coming = asyncio.create_task(shelf.acquire("a@111111"))
+    await ticks()
+    engine.hold_unloads.set()
+    assert (await coming).state is State.LOADED
+    assert engine.log == ["load a@111111aaaaaa", "unload a@111111aaaaaa"]
+
+
 async def test_a_load_that_breaks_leaves_the_version_to_the_next_who_asks(monkeypatch):
     shelf, engine = make()
     entry = stock(shelf, "a@111111aaaaaa")
