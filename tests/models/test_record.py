@@ -9,6 +9,7 @@ import pytest
 from motet_benchmarks.toys.card import card
 from motet_benchmarks.toys.cli import RESULTS
 from motet_benchmarks.toys.record import check, read
+from motet_benchmarks.toys.settings import AdapterRecipe
 from motet_models import EXPERT
 
 ROOT = Path(__file__).parents[2]
@@ -38,3 +39,17 @@ def test_the_record_is_of_the_models_as_they_stand(record):
         )
         assert (config.num_attention_heads, config.head_dim) == (size.heads, size.head_size)
         assert (config.max_position_embeddings, config.vocab_size) == (size.context, record.recipe.vocabulary)
+
+
+def test_the_adapters_are_on_record_as_the_recipe_stands(record):
+    assert record.adapters is not None
+    assert record.adapters.recipe == AdapterRecipe()
+    assert [one.seed for one in record.adapters.measured.seeds] == list(record.adapters.recipe.seeds)
+
+
+def test_the_adapters_measured_are_worth_bundling(record):
+    """What the README says of them: better than what they started from, or no worse, and the judge mostly right."""
+    measured = record.adapters.measured
+    assert measured.sft_gain.low > 0
+    assert measured.dpo_gain.value > 0
+    assert all(one.reward.pairs.low >= 0.8 for one in measured.seeds)
