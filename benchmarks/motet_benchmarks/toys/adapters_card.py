@@ -27,7 +27,7 @@ def adapters_card(made: MadeAdapters, pair: Results, shares: Mapping[str, float]
                 rank=recipe.sft.rank,
                 beta=recipe.beta,
                 minutes=round(sum(sum(one.minutes.values()) for one in measured.seeds) / len(measured.seeds)),
-                threads=made.threads,
+                threads="one CPU thread" if made.threads == 1 else f"{made.threads} CPU threads",
             ),
             _row("adapter", "version", "learning rate", "minutes"),
             "|---|---|---|---|",
@@ -97,7 +97,7 @@ Three LoRAs of rank {rank} for the expert, in the layout of motet's adapter stor
 on training problems of the gym. `{sft}` imitates {demonstrations:,} right answers. `{dpo}` goes on from it: of
 {asked:,} other problems that adapter got {pairs:,} wrong, and DPO (beta {beta:g}) prefers the right answer to its own.
 `{reward}` scores conversations; it learnt from {judgements:,} pairs of a right answer and a systematic mistake. All
-three take {minutes} minutes of training on {threads} CPU threads (`motet models adapters`).
+three take {minutes} minutes of training on {threads} (`motet models adapters`).
 """
 
 _MEASURED = """\
