@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 from markdown_it import MarkdownIt
-from tests.servers import needs_curl, pasted
+from tests.servers import needs_curl, pasted, wait_for
 from typer.main import get_command
 
 from motet_server.cli import app
@@ -31,20 +31,47 @@ def blocks(language):
     ]
 
 
+def curls(bundled):
+    """The answers to the README's curl commands, in order."""
+    commands = [part for block in blocks("sh") if block.startswith("curl ") for part in block.split("\n\n")]
+    for command in commands:
+        script = command.replace("curl ", "curl -sS --fail-with-body ", 1).replace(ADDRESS, bundled.url)
+        yield json.loads(pasted(script))
+
+
 @pytest.mark.engine
 @needs_curl
-def test_the_curl(bundled):
-    (command,) = [block for block in blocks("sh") if block.startswith("curl ")]
-    script = command.replace("curl ", "curl -sS --fail-with-body ", 1).replace(ADDRESS, bundled.url)
-    answer = json.loads(pasted(script))
-    assert answer["choices"][0]["message"]["content"]
-    assert answer["motet"]["contrast"] == {
+def test_the_curls(bundled):
+    contrast, adapter, rewards = curls(bundled)
+    assert contrast["choices"][0]["message"]["content"]
+    assert contrast["motet"]["contrast"] == {
         "against": "amateur",
         "strength": 1.0,
         "plausibility": 0.1,
         "form": "extrapolate",
         "amateur_temperature": 1.0,
     }
+    assert adapter["choices"][0]["message"]["content"]
+    assert adapter["model"].startswith("motet-dpo@")
+    right, wrong = (entry["reward"] for entry in rewards["data"])
+    assert right > wrong
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(900)
+def test_the_loop_from_data_to_answers(bundled, tmp_path):
+    (script,) = [block for block in blocks("sh") if "motet train sft" in block]
+    commands = script.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
+    done = subprocess.run(
+        ["bash", "-euc", commands], cwd=tmp_path, capture_output=True, text=True, timeout=800, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert re.search(r"mine@[0-9a-f]{12}", done.stdout + done.stderr)
+    wait_for(lambda: "mine" in [model.id for model in bundled.client().models.list().data])
+    question = [{"role": "user", "content": "What is 17 + 25?"}]
+    answer = bundled.client().chat.completions.create(model="mine", messages=question, temperature=0)
+    assert answer.model.startswith("mine@")
+    assert answer.choices[0].message.content
 
 
 @pytest.mark.engine
@@ -91,6 +118,8 @@ def known_options(*names):
     """The options of a command of motet's; those of `serve` include vLLM's."""
     command = get_command(app)
     for name in names:
+        if not hasattr(command, "resolve_command"):
+            break  # the words behind a command are its arguments
         _, command, _ = command.resolve_command(typer.Context(command), [name])
     known = {option for one in command.get_params(typer.Context(command)) for option in one.opts}
     if names == ("serve",):
@@ -102,14 +131,30 @@ def known_options(*names):
     return known
 
 
+#: Whose options a sentence may name without naming the command.
+SPOKEN_OF = [
+    ("serve",),
+    *(("train", kind) for kind in ("sft", "dpo", "reward")),
+    *(("data", name) for name in ("inspect", "convert", "kappa")),
+    *(
+        ("adapters", name)
+        for name in ("list", "show", "promote", "rollback", "remove", "prune", "add", "verify")
+    ),
+]
+
+
 def test_every_option_exists():
-    written = [f"motet serve {span}" if span.startswith("-") else span for span in spans()]
-    written += "\n".join(blocks("sh")).splitlines()
-    named = {}
+    written = spans() + "\n".join(blocks("sh")).splitlines()
+    named, alone = {}, set()
     for line in written:
+        options = set(re.findall(r"(?<!\S)--[a-z][\w-]*", line))
         if re.match(r"(\.venv/bin/)?motet\s", line):
             command = tuple(takewhile(re.compile("[a-z]+").fullmatch, line.split()[1:]))
-            named.setdefault(command, set()).update(re.findall(r"(?<!\S)--[a-z][\w-]*", line))
-    assert {"--contrast-strength", "--amateur", "--tensor-parallel-size", "--vllm-help"} <= named["serve",]
+            named.setdefault(command, set()).update(options)
+        elif line.startswith("-"):
+            alone |= options
+    assert {"--amateur", "--port"} <= named["serve",]
     for command, options in named.items():
         assert options <= known_options(*command), f"motet {' '.join(command)}"
+    assert {"--contrast-strength", "--tensor-parallel-size", "--adapter-slots", "--on-bad"} <= alone
+    assert alone <= set().union(*(known_options(*command) for command in SPOKEN_OF))

@@ -27,8 +27,20 @@ class SftTrainer(PlannedTrainer, SFTTrainer):
         tokens = float(sum(sample.texts[0].mask[1:]))
         return (0.0, tokens) if sample.pretraining else (tokens, 0.0)
 
+    def step_totals(self) -> list[tuple[float, ...]]:
+        """With text in the run, the mean over its steps instead of each step's own.
+
+        Batches hold texts of like length, so that many steps have examples or text alone. Divided by their own tokens
+        such steps would all count alike, whatever `mix` says; divided by the mean, the run's steps add up to it.
+        """
+        totals = super().step_totals()
+        if not any(text for _, text in totals):
+            return totals
+        mean = tuple(sum(parts) / len(totals) for parts in zip(*totals, strict=True))
+        return [mean] * len(totals)
+
     def losses(self, model: Any, inputs: Inputs) -> torch.Tensor:
-        """mix * L_instruction + (1 - mix) * L_LM over the step; in a step without text L_instruction alone."""
+        """The batch's part of mix * L_instruction + (1 - mix) * L_LM; without text in the run, of L_instruction."""
         logprobs = self._logprobs(model, inputs)
         # A label's place holds whether its token is text's; rows of one sample have one answer for all places.
         text = inputs["pretraining"]

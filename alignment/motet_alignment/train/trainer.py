@@ -86,14 +86,21 @@ class PlannedTrainer(Quiet):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """This process's batches of the whole run, in the plan's order."""
         plan = self.work.plan
-        totals = []
-        for number in range(plan.steps):
-            batches = plan.step(number)
-            places = [place for batch in batches for row in batch for place in row]
-            weights = [self.weigh(self.work.samples[place]) for place in places]
-            mine = range(self.work.process, len(batches), plan.processes)
-            totals += [tuple(map(sum, zip(*weights, strict=True)))] * len(mine)
+        totals: list[tuple[float, ...]] = []
+        for number, of_step in enumerate(self.step_totals()):
+            mine = range(self.work.process, len(plan.step(number)), plan.processes)
+            totals += [of_step] * len(mine)
         return self._loader(plan.of(self.work.process), self.work.samples, totals)
+
+    def step_totals(self) -> list[tuple[float, ...]]:
+        """What each step's loss is divided by: the weights of all its samples, on whatever process."""
+        plan = self.work.plan
+        totals: list[tuple[float, ...]] = []
+        for number in range(plan.steps):
+            places = [place for batch in plan.step(number) for row in batch for place in row]
+            weights = [self.weigh(self.work.samples[place]) for place in places]
+            totals.append(tuple(map(sum, zip(*weights, strict=True))))
+        return totals
 
     def held_out_batches(self, samples: Sequence[Sample]) -> DataLoader[Any]:
         """Held-out samples, every process the same."""
