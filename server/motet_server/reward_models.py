@@ -6,15 +6,13 @@ import asyncio
 import math
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 
 from motet_decoding.errors import RequestError
+from motet_server.scores import Score, ScoreError, place, together
 from motet_server.settings import RewardModel
-
-if TYPE_CHECKING:
-    from motet_server.rewards import Score
 
 #: Seconds between looks at a server that is starting, and for which one conversation may be scored.
 _LOOK, _ANSWER = 0.3, 300.0
@@ -84,7 +82,6 @@ class RewardModels:
             RequestError: a conversation that can't be scored, by its index.
             RewardModelError: the model's server doesn't answer.
         """
-        from motet_server.rewards import Score, ScoreError, place
 
         async def score(index: int, conversation: list[dict[str, Any]]) -> Score:
             body = {
@@ -111,8 +108,7 @@ class RewardModels:
                 raise ScoreError(place(field, index), f"its reward isn't finite: {reward}")
             return Score(reward, int(content["usage"]["prompt_tokens"]))
 
-        # One by one the first that fails is told; the others still run to their end on the other server.
-        return list(await asyncio.gather(*(score(i, each) for i, each in enumerate(conversations))))
+        return await together(score(index, each) for index, each in enumerate(conversations))
 
 
 def alive(process: int) -> bool:

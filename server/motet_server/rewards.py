@@ -6,7 +6,6 @@ and with everything else that it does.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
@@ -25,6 +24,7 @@ from motet_server.adapters.service import AdapterService
 from motet_server.body import read_content
 from motet_server.errors import first_problem, refusal
 from motet_server.reward_models import RewardModels
+from motet_server.scores import Score, ScoreError, place, together
 
 PATH = "/v1/rewards"
 
@@ -42,20 +42,6 @@ class RewardBody(BaseModel):
     ] = None
     messages: Annotated[list[dict[str, Any]] | None, Field(description="A single conversation.")] = None
     user: str | None = None
-
-
-class ScoreError(RequestError):
-    """A conversation that the engine could not score."""
-
-    status, kind = 500, "InternalServerError"
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """One conversation's raw reward, and its length in tokens."""
-
-    reward: float
-    tokens: int
 
 
 def attach(
@@ -125,11 +111,6 @@ def conversations_of(body: RewardBody, most: int) -> tuple[str, Sequence[list[di
     return field, conversations
 
 
-def place(field: str, index: int) -> str:
-    """How an error names a conversation."""
-    return field if field == "messages" else f"{field}.{index}"
-
-
 @dataclass(frozen=True, slots=True)
 class _AdapterScorer:
     """Scores by one version of a reward adapter that the engine holds."""
@@ -163,7 +144,7 @@ class _AdapterScorer:
                 raise ScoreError(place(field, index), str(error)) from None
             return Score(reward, vllm_private.prompt_tokens(self.state, prompt))
 
-        return await _all(score(index, prompt) for index, prompt in enumerate(prompts))
+        return await together(score(index, prompt) for index, prompt in enumerate(prompts))
 
     async def _prompt(self, conversation: list[dict[str, Any]], where: str) -> Any:
         try:
@@ -173,17 +154,6 @@ class _AdapterScorer:
         except vllm_private.request_problems() as problem:
             described = vllm_private.describe_problem(problem)
             raise RequestError(where, str(described["message"])) from None
-
-
-async def _all(work: Any) -> list[Score]:
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
 
 
 def _answer(model: str, adapter: str | None, scores: Sequence[Score]) -> JSONResponse:

@@ -11,7 +11,8 @@ import pytest
 from motet_decoding.errors import LaunchError, RequestError
 from motet_server.reward_models import RewardModelError, RewardModels, alive, last_words
 from motet_server.reward_process import read_rewards
-from motet_server.rewards import RewardBody, ScoreError, conversations_of
+from motet_server.rewards import RewardBody, conversations_of
+from motet_server.scores import ScoreError
 from motet_server.settings import RewardModel
 
 TURN = {"role": "user", "content": "Hi"}
