@@ -21,7 +21,7 @@ from motet_alignment.data.items import (
     Ranking,
     Rating,
 )
-from motet_alignment.data.pack import bins
+from motet_alignment.data.pack import packed
 from motet_alignment.data.read import SHOWN, read_examples
 from motet_alignment.data.render import Rendered, render, render_comparison, render_turns
 from motet_alignment.data.shapes import Phrase, plain_phrase
@@ -212,7 +212,7 @@ _ENDLESS = 2**62
 
 def _fit(fitted: list[Rendered], refusals: list[str], context: int) -> Fit:
     sizes = [len(one.input_ids) for one in fitted]
-    rows = len(bins(sizes, context))
+    rows = len(packed(range(len(sizes)), sizes, context))
     return Fit(
         context=context,
         whole=sum(not one.dropped and not one.cut for one in fitted),

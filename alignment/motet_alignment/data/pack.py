@@ -1,31 +1,28 @@
-"""How few rows of the context hold a set of texts, each whole."""
+"""Several texts in one row of the context, each whole."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Sequence
 
-from motet_alignment.errors import DataError
+# Rows that are still looked at for room: enough to fill them, few enough that neighbours stay as the order has them.
+_OPEN = 16
 
 
-def bins(lengths: Sequence[int], size: int) -> list[list[int]]:
-    """Places of `lengths`, grouped so that each group's sum is at most `size`: best-fit decreasing.
+def packed(order: Sequence[int], lengths: Sequence[int], size: int) -> list[list[int]]:
+    """The places of `order`, first fit into rows of at most `size` tokens; no longer text may be among them.
 
-    The longest comes first and goes where the least room is left. Equal input gives equal groups, each in the order
-    of its places.
+    A text goes into the first of the latest rows that has room for it. Nothing is sorted, so that a random order
+    makes rows of random neighbours.
     """
-    groups: list[list[int]] = []
-    free: list[tuple[int, int]] = []  # (room left, group), ascending
-    for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
-        length = lengths[place]
-        if length > size:
-            raise DataError(f"example {place + 1} has {length} tokens and does not fit into {size}")
-        found = bisect_left(free, (length, -1))
-        if found == len(free):
-            groups.append([place])
-            insort(free, (size - length, len(groups) - 1))
-        else:
-            room, group = free.pop(found)
-            groups[group].append(place)
-            insort(free, (room - length, group))
-    return [sorted(group) for group in groups]
+    rows: list[list[int]] = []
+    room: list[int] = []
+    for place in order:
+        recent = range(max(0, len(rows) - _OPEN), len(rows))
+        found = next((row for row in recent if room[row] >= lengths[place]), None)
+        if found is None:
+            rows.append([])
+            room.append(size)
+            found = len(rows) - 1
+        rows[found].append(place)
+        room[found] -= lengths[place]
+    return rows

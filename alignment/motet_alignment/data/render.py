@@ -25,11 +25,6 @@ class Rendered:
     #: Tokens cut off the end of the last answer.
     cut: int = 0
 
-    @property
-    def prompt_length(self) -> int:
-        """Tokens before the first that carries loss."""
-        return self.assistant.index(1) if 1 in self.assistant else len(self.assistant)
-
 
 def render(
     tokenizer: Any,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from motet_alignment.data.pack import packed
 from motet_alignment.errors import TrainError
 
 #: One row of a batch: the samples packed into it, one unless packing is on.
@@ -101,7 +102,7 @@ def epoch_batches(lengths: Sequence[int], batching: Batching, seed: int, epoch: 
     order = list(range(len(lengths)))
     dice.shuffle(order)
     if batching.row:
-        batches = _packed(order, lengths, batching)
+        batches = _cut_packed(order, lengths, batching)
     else:
         typical = max(1, sum(lengths) // len(lengths))
         size = batching.size or max(1, batching.tokens // typical)
@@ -132,19 +133,8 @@ def _cut(order: Sequence[int], lengths: Sequence[int], batching: Batching) -> li
     return [tuple(batch) for batch in batches]
 
 
-def _packed(order: Sequence[int], lengths: Sequence[int], batching: Batching) -> list[Batch]:
-    """First fit among the last few open rows: near full without sorting, so that neighbours stay random."""
-    rows: list[list[int]] = []
-    room: list[int] = []
-    for place in order:
-        recent = range(max(0, len(rows) - 16), len(rows))
-        found = next((row for row in recent if room[row] >= lengths[place]), None)
-        if found is None:
-            rows.append([])
-            room.append(batching.row)
-            found = len(rows) - 1
-        rows[found].append(place)
-        room[found] -= lengths[place]
+def _cut_packed(order: Sequence[int], lengths: Sequence[int], batching: Batching) -> list[Batch]:
+    rows = packed(order, lengths, batching.row)
     at_once = batching.size or max(1, batching.tokens // batching.row)
     return [
         tuple(tuple(row) for row in rows[begin : begin + at_once]) for begin in range(0, len(rows), at_once)

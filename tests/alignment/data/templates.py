@@ -127,3 +127,8 @@ STYLES = {
     "marked twice": Style(MARKED_TWICE, (), ("Pong.<|im_end|>", "Bang.<|im_end|>")),
     "marked open": Style(MARKED_OPEN, (), ("Pong.", "Bang.")),
 }
+
+
+def prompt_length(rendered) -> int:
+    """Tokens before the first that carries loss."""
+    return rendered.assistant.index(1) if 1 in rendered.assistant else len(rendered.assistant)

@@ -1,27 +1,28 @@
-"""Bins lose no example, split none, and are few."""
+"""Rows lose no text, split none, and take each where there is room first."""
 
 from __future__ import annotations
 
-import pytest
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as some
 
-from motet_alignment.data.pack import bins
-from motet_alignment.errors import DataError
+from motet_alignment.data.pack import packed
 
 
-@given(some.lists(some.integers(1, 20), max_size=60))
-def test_bins_hold_every_example_once_and_none_is_too_full(lengths):
-    groups = bins(lengths, 20)
-    assert sorted(place for group in groups for place in group) == list(range(len(lengths)))
-    sums = [sum(lengths[place] for place in group) for group in groups]
+@given(some.lists(some.integers(1, 20), max_size=60), some.randoms())
+def test_rows_hold_every_text_once_and_none_is_too_full(lengths, dice):
+    order = list(range(len(lengths)))
+    dice.shuffle(order)
+    rows = packed(order, lengths, 20)
+    assert sorted(place for row in rows for place in row) == list(range(len(lengths)))
+    sums = [sum(lengths[place] for place in row) for row in rows]
     assert all(total <= 20 for total in sums)
-    # No two bins would have fitted into one, as first-fit and best-fit promise.
-    assert all(one + other > 20 for place, one in enumerate(sums) for other in sums[:place])
+    # Two neighbours never fit into one: the later one's first text found no room in the one before.
+    assert all(one + other > 20 for one, other in pairwise(sums))
 
 
-def test_bins_fill_as_best_fit_does():
-    assert bins([4, 8, 1, 4, 2, 1], 10) == [[1, 4], [0, 2, 3, 5]]
-    assert bins([], 10) == []
-    with pytest.raises(DataError, match="example 2 has 11 tokens and does not fit into 10"):
-        bins([1, 11], 10)
+def test_a_text_goes_where_there_is_room_first():
+    assert packed(range(6), [4, 8, 1, 4, 2, 1], 10) == [[0, 2, 3, 5], [1, 4]]
+    assert packed([5, 1, 0], [4, 8, 1, 4, 2, 1], 10) == [[5, 1], [0]]
+    assert packed([], [], 10) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
+from tests.alignment.data.templates import prompt_length
 
 from motet_alignment.data import Message, render, render_comparison, render_turns
 from motet_alignment.data.items import Comparison
@@ -28,7 +29,7 @@ def test_the_bundled_template_token_by_token(tokenizer, chat):
         "|<|im_start|>|user|\n|2| |-| |2|?|<|im_end|>|\n"
         "|<|im_start|>|assistant|\n*0*.*5*<|im_end|>|\n"
     )
-    assert (rendered.dropped, rendered.cut, rendered.prompt_length) == (0, 0, 22)
+    assert (rendered.dropped, rendered.cut, prompt_length(rendered)) == (0, 0, 22)
 
 
 def test_tools_results_are_not_learnt(tokenizer, learnt):
@@ -51,12 +52,12 @@ def test_system_and_latest_turns_stay(tokenizer, chat):
 def test_a_last_exchange_that_is_too_long_is_cut_at_its_end(tokenizer, chat):
     messages = chat("Count.", "1 2 3 4 5 6 7 8 9")
     whole = render(tokenizer, messages, context=200)
-    rendered = render(tokenizer, messages, context=whole.prompt_length + 3)
-    assert rendered.input_ids == whole.input_ids[: whole.prompt_length + 3]
-    assert rendered.assistant == [0] * whole.prompt_length + [1, 1, 1]
-    assert rendered.cut == len(whole.input_ids) - whole.prompt_length - 3
+    rendered = render(tokenizer, messages, context=prompt_length(whole) + 3)
+    assert rendered.input_ids == whole.input_ids[: prompt_length(whole) + 3]
+    assert rendered.assistant == [0] * prompt_length(whole) + [1, 1, 1]
+    assert rendered.cut == len(whole.input_ids) - prompt_length(whole) - 3
     with pytest.raises(DataError, match=r"chats\.jsonl:7: no room for an answer"):
-        render(tokenizer, messages, context=whole.prompt_length, source="chats.jsonl:7")
+        render(tokenizer, messages, context=prompt_length(whole), source="chats.jsonl:7")
 
 
 def test_a_prompt_to_go_on_from_is_never_cut(tokenizer, chat):
@@ -83,7 +84,7 @@ def test_any_conversation_keeps_its_system_prompt_and_as_many_latest_exchanges_a
     contents = [content for pair in exchanges for content in pair]
     whole = render(tokenizer, chat(*contents, system=system), context=10_000)
     last = render(tokenizer, chat(*contents[-2:], system=system), context=10_000)
-    context = data.draw(some.integers(last.prompt_length + 1, len(whole.input_ids) + 2))
+    context = data.draw(some.integers(prompt_length(last) + 1, len(whole.input_ids) + 2))
     rendered = render(tokenizer, chat(*contents, system=system), context=context)
     fitting = [
         kept
@@ -114,7 +115,7 @@ def pair(chat, prompt, chosen: str, rejected: str) -> Comparison:
 def test_a_pair_shares_its_prompt_even_where_only_one_answer_is_too_long(tokenizer, chat, learnt):
     prompt = ("first", "b", "second")
     chosen, rejected = render_comparison(tokenizer, pair(chat, prompt, "y", "nnnnnn"), context=200)
-    assert chosen.input_ids[: chosen.prompt_length] == rejected.input_ids[: rejected.prompt_length]
+    assert chosen.input_ids[: prompt_length(chosen)] == rejected.input_ids[: prompt_length(rejected)]
     assert (learnt(tokenizer, chosen), learnt(tokenizer, rejected)) == (["y<|im_end|>"], ["nnnnnn<|im_end|>"])
     room = len(rejected.input_ids) - 1
     assert len(chosen.input_ids) <= room
@@ -131,7 +132,7 @@ def test_a_pair_that_cutting_makes_equal_is_refused(tokenizer, chat):
     whole, _ = render_comparison(tokenizer, longer, context=200)
     message = r"pairs\.jsonl:4: the two answers are equal once cut to"
     with pytest.raises(DataError, match=message):
-        render_comparison(tokenizer, longer, context=whole.prompt_length + 4)
+        render_comparison(tokenizer, longer, context=prompt_length(whole) + 4)
 
 
 def test_one_text_where_the_template_allows_it(tokenizer, chat):

@@ -7,7 +7,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from tests.alignment.data.templates import CHATML, HEADERS, MARKED_OPEN, PREFILLED, STYLES, THINKING, Style
+from tests.alignment.data.templates import (
+    CHATML,
+    HEADERS,
+    MARKED_OPEN,
+    PREFILLED,
+    STYLES,
+    THINKING,
+    Style,
+    prompt_length,
+)
 
 from motet_alignment.data import Message, render, render_comparison, render_turns
 from motet_alignment.data.items import Comparison
@@ -55,7 +64,7 @@ def test_what_stands_before_an_answer_is_what_the_server_would_prompt_with(style
             [{"role": "user", "content": "Ping?"}], add_generation_prompt=True
         )["input_ids"]
     rendered = render(tokenizer, chat("Ping?", "Pong.", "Again?", "Bang."), context=500)
-    assert rendered.input_ids[: rendered.prompt_length] == tokens
+    assert rendered.input_ids[: prompt_length(rendered)] == tokens
     prompt = render(tokenizer, chat("Ping?"), context=500, generation_prompt=True)
     assert (prompt.input_ids, sum(prompt.assistant)) == (tokens, 0)
 
@@ -110,7 +119,7 @@ def test_a_pair_under_a_template_that_rewrites_turns(thinking, chat, learnt):
     assert learnt(thinking, chosen) == ["<think>\n\n</think>\n\nYes.<|im_end|>"]
     assert learnt(thinking, rejected) == ["<think>\n\n</think>\n\nNo.<|im_end|>"]
     # Where the prompt ends it ends for both, though the answers begin alike.
-    assert chosen.prompt_length == rejected.prompt_length
+    assert prompt_length(chosen) == prompt_length(rejected)
 
 
 @pytest.mark.parametrize(
