@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from motet_alignment.errors import AlignmentError, DataError
+from motet_alignment.complaints import complaints
+from motet_alignment.errors import DataError
 
 if TYPE_CHECKING:
     from motet_alignment.data.shapes import Phrase
@@ -87,7 +88,7 @@ def inspect(
     """
     from rich.console import Console
 
-    with complaints(), ExitStack() as stack:
+    with complaints("motet data"), ExitStack() as stack:
         from motet_alignment.data.inspect import inspect_file
         from motet_alignment.data.show import show
 
@@ -137,7 +138,7 @@ def convert(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
     """Write data of any shape as OpenAI chat lines or as preference pairs."""
-    with complaints():
+    with complaints("motet data"):
         from motet_alignment.data.convert import convert as write
         from motet_alignment.data.progress import progress_bar
         from motet_alignment.data.read import read_examples, summary
@@ -168,7 +169,7 @@ def kappa(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object on stdout.")] = False,
 ) -> None:
     """Cohen's kappa of two annotators, with a bootstrap 95% interval over examples."""
-    with complaints():
+    with complaints("motet data"):
         from motet_alignment.data.kappa import cohen_kappa, read_joined, read_labels
 
         if len(files) > 2:
@@ -194,16 +195,6 @@ def kappa(
     )
     if result.undefined:
         typer.echo(f"undefined in {result.undefined} resamples, which the interval leaves out", err=True)
-
-
-@contextmanager
-def complaints() -> Iterator[None]:
-    """What the user can mend is said in a sentence, with exit code 2."""
-    try:
-        yield
-    except AlignmentError as error:
-        typer.echo(f"motet data: error: {error}", err=True)
-        raise typer.Exit(2) from None
 
 
 def _filters(**options: Any) -> Any:

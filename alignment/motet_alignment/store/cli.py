@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from motet_alignment.errors import AlignmentError, Refused, StoreError
+from motet_alignment.complaints import complaints
+from motet_alignment.errors import Refused, StoreError
 from motet_alignment.store.adapter import Adapter
 from motet_alignment.store.manifest import Kind
 from motet_alignment.store.store import AdapterStore, default_store
@@ -34,16 +33,6 @@ Reference = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="Six di
 Name = Annotated[str, typer.Argument(metavar="NAME")]
 
 
-@contextmanager
-def complaints() -> Iterator[None]:
-    """What the user can mend is said in a sentence, with exit code 2."""
-    try:
-        yield
-    except AlignmentError as error:
-        typer.echo(f"motet adapters: error: {error}", err=True)
-        raise typer.Exit(2) from None
-
-
 @app.command("list")
 def list_adapters(store: Store = None, as_json: Json = False) -> None:
     """Every adapter: the version its name stands for, its kind, its base, its age, what was measured."""
@@ -51,7 +40,7 @@ def list_adapters(store: Store = None, as_json: Json = False) -> None:
 
     from motet_alignment.store.tables import listing, table
 
-    with complaints():
+    with complaints("motet adapters"):
         opened = _open(store)
         names = listing(opened)
         if as_json:
@@ -71,7 +60,7 @@ def show(reference: Reference, store: Store = None, as_json: Json = False) -> No
     from motet_alignment.store.files import disk_errors
     from motet_alignment.store.tables import page
 
-    with complaints():
+    with complaints("motet adapters"):
         opened = _open(store)
         adapter = opened.get(reference)
         current = opened.current(adapter.name) == adapter.version
@@ -89,7 +78,7 @@ def show(reference: Reference, store: Store = None, as_json: Json = False) -> No
 @app.command()
 def promote(reference: Reference, store: Store = None) -> None:
     """Make NAME stand for the version; requests in flight end on the one they began with."""
-    with complaints():
+    with complaints("motet adapters"):
         opened = _open(store)
         before = opened.current(reference.partition("@")[0])
         adapter = opened.promote(reference)
@@ -103,7 +92,7 @@ def promote(reference: Reference, store: Store = None) -> None:
 @app.command()
 def rollback(name: Name, store: Store = None) -> None:
     """Make NAME stand for what it stood for before; once more, for what came before that."""
-    with complaints():
+    with complaints("motet adapters"):
         opened = _open(store)
         before = opened.current(name)
         adapter = opened.rollback(name)
@@ -122,7 +111,7 @@ def remove(
     ] = False,
 ) -> None:
     """Remove a version for good. NAME alone will do if it has a single one."""
-    with complaints():
+    with complaints("motet adapters"):
         opened = _open(store)
         if everything:
             if "@" in reference:
@@ -143,7 +132,7 @@ def prune(
     store: Store = None,
 ) -> None:
     """Remove old versions. The current one and the one that a rollback would go back to always stay."""
-    with complaints():
+    with complaints("motet adapters"):
         gone = _open(store).prune(name, keep)
         for adapter in gone:
             typer.echo(f"Removed {adapter.reference}.")
@@ -172,7 +161,7 @@ def add(
     from motet_alignment.store.fingerprint import fingerprint
     from motet_alignment.store.publish import left_out
 
-    with complaints():
+    with complaints("motet adapters"):
         ignored = left_out(folder)
         adapter = _open(store).publish(
             folder,
@@ -196,7 +185,7 @@ def verify(
     store: Store = None,
 ) -> None:
     """Read every file again and compare it with what was published; exit code 2 if something differs."""
-    with complaints():
+    with complaints("motet adapters"):
         opened = _open(store)
         wrong: list[str] = []
         whole: list[Adapter] = []

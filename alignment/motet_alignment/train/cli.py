@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from motet_alignment.errors import AlignmentError
+from motet_alignment.complaints import complaints
 from motet_alignment.train.options import command
 from motet_alignment.train.settings import DpoSettings, RewardSettings, SftSettings, TrainSettings
 
@@ -23,13 +23,11 @@ app = typer.Typer(
 
 
 @contextmanager
-def complaints() -> Iterator[None]:
-    """What the user can mend is said in a sentence, with exit code 2; Ctrl-C ends quietly and can be gone on from."""
+def stoppable() -> Iterator[None]:
+    """What the user can mend is said in a sentence; Ctrl-C ends quietly and can be gone on from."""
     try:
-        yield
-    except AlignmentError as error:
-        typer.echo(f"motet train: error: {error}", err=True)
-        raise typer.Exit(2) from None
+        with complaints("motet train"):
+            yield
     except KeyboardInterrupt:
         typer.echo("motet train: stopped; the same command goes on from the last checkpoint", err=True)
         raise typer.Exit(130) from None
@@ -46,4 +44,4 @@ def _run(settings: TrainSettings) -> None:
 
 
 for _settings in (SftSettings, RewardSettings, DpoSettings):
-    app.command(_settings.kind())(command(_settings, _run, complaints))
+    app.command(_settings.kind())(command(_settings, _run, stoppable))
