@@ -18,7 +18,7 @@ from motet_alignment.store import (
     fingerprint,
 )
 from motet_alignment.train.devices import Place
-from motet_alignment.train.settings import RewardSettings, TrainSettings
+from motet_alignment.train.settings import AdapterSettings, RewardSettings, TrainSettings
 
 # The longest context taken by itself: models of 128k and more would hold few conversations that need it.
 _CONTEXT = 2048
@@ -39,7 +39,7 @@ class Base:
     start: Adapter | None
 
 
-def open_base(settings: TrainSettings) -> Base:
+def open_base(settings: AdapterSettings) -> Base:
     """Finds the model, its tokenizer and the adapter to start from. Raises TrainError, StoreError, DataError."""
     from transformers import AutoConfig, AutoTokenizer
 
@@ -87,7 +87,7 @@ def _bundled() -> Path:
     return EXPERT
 
 
-def _start(settings: TrainSettings, base: BaseFingerprint) -> Adapter | None:
+def _start(settings: AdapterSettings, base: BaseFingerprint) -> Adapter | None:
     if settings.start is None:
         return None
     adapter = AdapterStore(settings.store or default_store()).get(settings.start)
@@ -109,7 +109,7 @@ def _start(settings: TrainSettings, base: BaseFingerprint) -> Adapter | None:
     return adapter
 
 
-def _check_same(settings: TrainSettings, adapter: Adapter) -> None:
+def _check_same(settings: AdapterSettings, adapter: Adapter) -> None:
     """Refuses what is asked of a LoRA that is there already and is otherwise."""
     config = json.loads((adapter.path / "adapter_config.json").read_text("utf-8"))
     has = {
@@ -129,7 +129,7 @@ def _check_same(settings: TrainSettings, adapter: Adapter) -> None:
             )
 
 
-def load_model(settings: TrainSettings, base: Base, place: Place) -> Any:
+def load_model(settings: AdapterSettings, base: Base, place: Place) -> Any:
     """The base, frozen and once in memory, with a trainable LoRA (and a scalar head for rewards): a PeftModel.
 
     Deterministic in `settings.seed`. Raises TrainError where the model can't be loaded or has no such modules.
@@ -180,7 +180,7 @@ def _in_fp32(model: Any) -> Any:
     return model
 
 
-def lora_config(settings: TrainSettings) -> Any:
+def lora_config(settings: AdapterSettings) -> Any:
     """PEFT's description of the adapter."""
     from peft import LoraConfig
 
@@ -191,7 +191,7 @@ def lora_config(settings: TrainSettings) -> Any:
     return LoraConfig(
         r=settings.rank,
         lora_alpha=2 * settings.rank if settings.alpha is None else settings.alpha,
-        lora_dropout=settings.dropout,
+        lora_dropout=settings.dropout if isinstance(settings, TrainSettings) else 0.0,
         target_modules=targets,
         task_type="SEQ_CLS" if rewards else "CAUSAL_LM",
         modules_to_save=["score"] if rewards else None,
@@ -225,7 +225,7 @@ def read_last_token(model: Any, name: str) -> None:
     model.forward = types.MethodType(forward, model)
 
 
-def checkpoints_gradients(settings: TrainSettings, model: Any) -> bool:
+def checkpoints_gradients(settings: AdapterSettings, model: Any) -> bool:
     """Whether activations are computed anew for the backward pass."""
     if settings.gradient_checkpointing is not None:
         return settings.gradient_checkpointing

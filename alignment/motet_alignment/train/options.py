@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from motet_alignment.errors import TrainError
-from motet_alignment.train.settings import TrainSettings
+from motet_alignment.train.settings import AdapterSettings
 
-S = TypeVar("S", bound=TrainSettings)
+S = TypeVar("S", bound=AdapterSettings)
 
 _PANELS = {
     "Data": "shape on_bad eval held_out phrasing min_answer max_answer max_prompt copies duplicates near_duplicates "
@@ -85,7 +85,7 @@ def collect(settings: type[S], given: Mapping[str, Any]) -> S:
         raise TrainError(_complaint(settings, problem, set(known) - set(told), file)) from None
 
 
-def read_config(settings: type[TrainSettings], file: Path) -> dict[str, Any]:
+def read_config(settings: type[AdapterSettings], file: Path) -> dict[str, Any]:
     """What a YAML file says of the fields, by their names. Raises TrainError naming file and key."""
     try:
         said = _load(file.read_text("utf-8"))
@@ -129,7 +129,7 @@ def _load(text: str) -> Any:
 
 
 def _complaint(
-    settings: type[TrainSettings], problem: ValidationError, from_file: set[str], file: Path | None
+    settings: type[AdapterSettings], problem: ValidationError, from_file: set[str], file: Path | None
 ) -> str:
     first = problem.errors(include_url=False)[0]
     reason = first["msg"].removeprefix("Value error, ")

@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from motet_alignment.errors import TrainError
 
-TrainedKind = Literal["sft", "reward", "dpo"]
+TrainedKind = Literal["sft", "reward", "dpo", "ppo"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class TrainSettings(BaseModel):
-    """What every trainer understands."""
+class AdapterSettings(BaseModel):
+    """What every training of an adapter understands, whatever it learns from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
 
@@ -41,29 +41,12 @@ class TrainSettings(BaseModel):
     on_bad: Literal["refuse", "skip"] = Field(
         default="refuse", description="What to do about lines that can't be used: stop, or leave them out."
     )
-    phrasing: str | None = Field(
-        default=None,
-        description="Vary how instructions are put: 'default', or a YAML file with the lists instruction and input.",
-    )
-    min_answer: int = Field(default=0, ge=0, description="Leave out answers of fewer tokens.")
-    max_answer: int | None = Field(default=None, ge=1, description="Leave out answers of more tokens.")
-    max_prompt: int | None = Field(default=None, ge=1, description="Leave out prompts of more tokens.")
-    copies: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None,
-        description="Leave out answers that share this part of their word triples with the prompt.",
-    )
-    duplicates: bool = Field(default=True, description="Keep what stands word for word before.")
-    near_duplicates: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        default=None,
-        description="Leave out what shares this part of its word triples with an example before.",
-    )
     context: int = Field(
         default=0, ge=0, description="Longest conversation in tokens; the model's, at most 2048, when 0."
     )
 
     rank: int = Field(default=16, ge=1, le=512, description="LoRA rank.")
     alpha: float | None = Field(default=None, gt=0, description="LoRA alpha; twice the rank when left out.")
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="LoRA dropout.")
     target_modules: str = Field(
         default="all-linear", description="Modules that get a LoRA, with commas between, or all-linear."
     )
@@ -75,17 +58,11 @@ class TrainSettings(BaseModel):
     warm_up: Share = Field(default=0.05, description="Share of the steps in which the rate rises.")
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW's weight decay.")
     clip: float = Field(default=1.0, gt=0, description="Gradients are clipped to this norm.")
-    epochs: float = Field(default=3.0, gt=0, description="Passes over the data.")
-    steps: int | None = Field(default=None, ge=1, description="Optimizer steps; takes the place of epochs.")
     batch_tokens: int | None = Field(
         default=None,
         ge=1,
         description="Tokens a process takes at once, padding included; 4096 when left out.",
     )
-    batch_size: int | None = Field(
-        default=None, ge=1, description="Examples a process takes at once; takes the place of --batch-tokens."
-    )
-    accumulation: int = Field(default=1, ge=1, description="Batches a process takes before each step.")
     gradient_checkpointing: bool | None = Field(
         default=None,
         description="Save memory, cost time; on for models of a billion parameters and more when left out.",
@@ -106,9 +83,6 @@ class TrainSettings(BaseModel):
         default=None,
         description="Go on where an unfinished run of the same settings stopped (done by itself), or start over.",
     )
-    log_every: int | None = Field(default=None, ge=1, description="Steps between two lines of metrics.")
-    save_every: int | None = Field(default=None, ge=1, description="Steps between two checkpoints.")
-    eval_every: int | None = Field(default=None, ge=1, description="Steps between two evaluations.")
     evaluate: tuple[str, ...] = Field(
         default=(), description="Further evaluations at the end, such as gym; repeat for several."
     )
@@ -120,9 +94,7 @@ class TrainSettings(BaseModel):
     promote: bool = Field(default=True, description="Make it the current version of its name.")
 
     @model_validator(mode="after")
-    def _one_batch(self) -> Self:
-        if self.batch_size is not None and self.batch_tokens is not None:
-            raise ValueError("give --batch-size or --batch-tokens, not both")
+    def _one_evaluation(self) -> Self:
         if self.eval and "held_out" in self.model_fields_set and self.held_out:
             raise ValueError("give --eval or --held-out, not both")
         return self
@@ -140,6 +112,44 @@ class TrainSettings(BaseModel):
     def identity(self) -> dict[str, Any]:
         """The options that decide which weights come out, as JSON values."""
         return self.model_dump(mode="json", by_alias=True, exclude=set(_ONLY_AROUND))
+
+
+class TrainSettings(AdapterSettings):
+    """What the trainers that learn from examples understand."""
+
+    phrasing: str | None = Field(
+        default=None,
+        description="Vary how instructions are put: 'default', or a YAML file with the lists instruction and input.",
+    )
+    min_answer: int = Field(default=0, ge=0, description="Leave out answers of fewer tokens.")
+    max_answer: int | None = Field(default=None, ge=1, description="Leave out answers of more tokens.")
+    max_prompt: int | None = Field(default=None, ge=1, description="Leave out prompts of more tokens.")
+    copies: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="Leave out answers that share this part of their word triples with the prompt.",
+    )
+    duplicates: bool = Field(default=True, description="Keep what stands word for word before.")
+    near_duplicates: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="Leave out what shares this part of its word triples with an example before.",
+    )
+
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="LoRA dropout.")
+    epochs: float = Field(default=3.0, gt=0, description="Passes over the data.")
+    steps: int | None = Field(default=None, ge=1, description="Optimizer steps; takes the place of epochs.")
+    batch_size: int | None = Field(
+        default=None, ge=1, description="Examples a process takes at once; takes the place of --batch-tokens."
+    )
+    accumulation: int = Field(default=1, ge=1, description="Batches a process takes before each step.")
+    log_every: int | None = Field(default=None, ge=1, description="Steps between two lines of metrics.")
+    save_every: int | None = Field(default=None, ge=1, description="Steps between two checkpoints.")
+    eval_every: int | None = Field(default=None, ge=1, description="Steps between two evaluations.")
+
+    @model_validator(mode="after")
+    def _one_batch(self) -> Self:
+        if self.batch_size is not None and self.batch_tokens is not None:
+            raise ValueError("give --batch-size or --batch-tokens, not both")
+        return self
 
 
 # Where things go and what is shown, which changes no weight.
@@ -228,7 +238,7 @@ class DpoSettings(TrainSettings):
         return self
 
 
-def check(settings: TrainSettings) -> None:
+def check(settings: AdapterSettings) -> None:
     """Raises TrainError where options fit together badly in a way that only shows with all of them known."""
     if isinstance(settings, SftSettings) and "mix" in settings.model_fields_set and not settings.pretraining:
         raise TrainError("--mix says how much --pretraining counts, and there is no --pretraining")
