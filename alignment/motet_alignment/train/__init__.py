@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from motet_alignment.train.settings import DpoSettings, RewardSettings, SftSettings, TrainSettings
 
 if TYPE_CHECKING:
-    from motet_alignment.train.run import Trained
+    from motet_alignment.train.session import Trained
 
 __all__ = [
     "DpoSettings",

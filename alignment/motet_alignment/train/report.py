@@ -6,7 +6,7 @@ import json
 import shlex
 
 from motet_alignment.train.estimates import Estimate
-from motet_alignment.train.run import Trained
+from motet_alignment.train.session import Trained
 from motet_alignment.train.settings import TrainSettings
 from motet_models import EXPERT
 

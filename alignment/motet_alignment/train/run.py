@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from motet_alignment.errors import TrainError
-from motet_alignment.store import Adapter, AdapterStore, check_name, default_store
-from motet_alignment.train.checkpoints import run_folder, write_json
+from motet_alignment.store import check_name
+from motet_alignment.train.checkpoints import write_json
 from motet_alignment.train.devices import Place, choose_place
 from motet_alignment.train.estimates import Estimate, as_json
 from motet_alignment.train.evaluation import find_evaluation, greedy
 from motet_alignment.train.inputs import Inputs, digest, read_inputs
-from motet_alignment.train.models import Base, checkpoints_gradients, first_line, load_model, open_base
+from motet_alignment.train.models import Base, checkpoints_gradients, load_model, open_base
 from motet_alignment.train.plan import Batching, Plan, make_plan
+from motet_alignment.train.session import (
+    ADAPTER,
+    BATCH_TOKENS,
+    RESULT,
+    Trained,
+    default_folder,
+    held,
+    publish,
+    troubles,
+)
 from motet_alignment.train.settings import DpoSettings, RewardSettings, SftSettings, TrainSettings, check
-
-RESULT = "result.json"
-ADAPTER = "adapter"
-_BATCH_TOKENS = 4096
-# What an adapter that is gone on with brings itself.
-_OF_THE_START = ("rank", "alpha", "dropout", "target_modules")
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What came out: the published adapter (None where it wasn't published), the run's folder, and the metrics."""
-
-    adapter: Adapter | None
-    folder: Path
-    metrics: Mapping[str, Estimate | float | int | str] = field(default_factory=dict)
 
 
 def train(settings: TrainSettings, *, progress: bool = True) -> Trained:
@@ -58,8 +50,8 @@ def train(settings: TrainSettings, *, progress: bool = True) -> Trained:
     for note in inputs.notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
     identity = describe(settings, base, inputs, place)
-    folder = settings.folder or _default_folder(settings, identity)
-    with _troubles(settings, folder), _held(folder, identity, settings, place) as checkpoint:
+    folder = settings.folder or default_folder(settings, identity)
+    with troubles(settings, folder), held(folder, identity, settings, place) as checkpoint:
         return _train(settings, base, inputs, place, folder, checkpoint, evaluations, console)
 
 
@@ -122,7 +114,7 @@ def _train(
 
 def planned(settings: TrainSettings, base: Base, inputs: Inputs, place: Place) -> tuple[Plan, Batching]:
     """Every batch of the run."""
-    tokens = settings.batch_tokens or _BATCH_TOKENS
+    tokens = settings.batch_tokens or BATCH_TOKENS
     row = 0
     if isinstance(settings, SftSettings) and settings.packing:
         longest = max(sample.longest for sample in inputs.samples)
@@ -157,27 +149,15 @@ def _finish(
         (home / "chat_template.jinja").write_text(base.template, "utf-8")
     adapter = None
     if settings.publish:
-        adapter = AdapterStore(settings.store or default_store()).publish(
+        scale = {"score_mean": inputs.scale[0], "score_spread": inputs.scale[1]}
+        adapter = publish(
+            settings,
+            base,
+            place,
             home,
-            name=settings.adapter_name,
-            kind=settings.kind(),
-            base=base.fingerprint,
-            base_folder=base.folder,
-            parents=() if base.start is None else (base.start.reference,),
+            metrics=metrics,
             data=inputs.files,
-            settings=settings.model_dump(
-                mode="json",
-                by_alias=True,
-                exclude={"data", "folder", "store", "resume", *(_OF_THE_START if base.start else ())},
-            )
-            | {"precision": place.precision, "device": place.device, "processes": place.processes}
-            | (
-                {"score_mean": inputs.scale[0], "score_spread": inputs.scale[1]}
-                if inputs.kind == "rating"
-                else {}
-            ),
-            metrics=as_json(metrics),
-            promote=settings.promote,
+            also=scale if inputs.kind == "rating" else None,
         )
     write_json(
         folder / RESULT,
@@ -252,61 +232,3 @@ def describe(settings: TrainSettings, base: Base, inputs: Inputs, place: Place) 
         "examples": len(inputs.samples),
         "data": digest(inputs.samples),
     }
-
-
-def _default_folder(settings: TrainSettings, identity: Mapping[str, Any]) -> Path:
-    import hashlib
-    import json
-
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    return default_store().parent / "runs" / f"{settings.adapter_name}-{settings.kind()}-{digest[:8]}"
-
-
-@contextmanager
-def _held(
-    folder: Path, identity: Mapping[str, Any], settings: TrainSettings, place: Place
-) -> Iterator[Path | None]:
-    """The run folder, the leading process first: others must find it as that one left it."""
-    from accelerate import PartialState
-
-    together = PartialState(cpu=place.device == "cpu") if place.processes > 1 else None
-    if together is not None and not place.leads:
-        together.wait_for_everyone()
-    with run_folder(folder, identity, settings.resume, leads=place.leads) as checkpoint:
-        if together is not None and place.leads:
-            together.wait_for_everyone()
-        yield checkpoint
-
-
-@contextmanager
-def _troubles(settings: TrainSettings, folder: Path) -> Iterator[None]:
-    """What the machine runs out of, in words."""
-    import torch
-
-    try:
-        yield
-    except (MemoryError, torch.OutOfMemoryError) as problem:
-        raise _out_of_memory(settings, problem) from None
-    except RuntimeError as problem:
-        # torch's CPU allocator, cuBLAS and torch's file writer have no exceptions of their own.
-        if any(said in str(problem) for said in ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")):
-            raise _out_of_memory(settings, problem) from None
-        if "PytorchStreamWriter failed" not in str(problem):
-            raise
-        raise TrainError(f"{folder} can't be written: {first_line(problem)}; is the disk full?") from None
-    except OSError as problem:
-        if problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            raise
-        raise TrainError(f"{problem.filename or folder} can't be written: {problem.strerror}") from None
-
-
-def _out_of_memory(settings: TrainSettings, problem: BaseException) -> TrainError:
-    taken = (
-        f"--batch-size {settings.batch_size}"
-        if settings.batch_size is not None
-        else f"--batch-tokens {settings.batch_tokens or _BATCH_TOKENS}"
-    )
-    return TrainError(
-        f"out of memory; lower {taken} (and raise --accumulation), lower --context, or take "
-        f"--gradient-checkpointing. {first_line(problem).partition('. ')[0]}"
-    )

@@ -13,7 +13,7 @@ from motet_alignment.train import SftSettings
 from motet_alignment.train.estimates import Estimate, proportion, ratio
 from motet_alignment.train.evaluation import find_evaluation, greedy
 from motet_alignment.train.report import report
-from motet_alignment.train.run import Trained
+from motet_alignment.train.session import Trained
 
 
 def asked(*questions: str) -> list[tuple[Message, ...]]:
