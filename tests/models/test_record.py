@@ -9,8 +9,9 @@ import pytest
 from motet_benchmarks.toys.card import card
 from motet_benchmarks.toys.cli import RESULTS
 from motet_benchmarks.toys.record import check, read
-from motet_benchmarks.toys.settings import AdapterRecipe
-from motet_models import EXPERT
+from motet_benchmarks.toys.ppo import PPO
+from motet_benchmarks.toys.settings import AdapterRecipe, PpoRecipe
+from motet_models import ADAPTERS, EXPERT
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,3 +54,32 @@ def test_the_adapters_measured_are_worth_bundling(record):
     assert measured.sft_gain.low > 0
     assert measured.dpo_gain.value > 0
     assert all(one.reward.pairs.low >= 0.8 for one in measured.seeds)
+
+
+def test_what_is_on_record_is_what_is_bundled(record):
+    assert {path.name for path in ADAPTERS.iterdir()} == set(record.versions)
+
+
+@pytest.fixture
+def ppo(record):
+    if record.ppo is None:
+        pytest.skip(f"{PPO} has not been trained yet: `motet models ppo` does it")
+    return record.ppo
+
+
+def test_ppo_is_on_record_as_the_recipe_stands(record, ppo):
+    assert ppo.recipe == PpoRecipe()
+    assert [one.seed for one in ppo.measured.seeds] == list(record.adapters.recipe.seeds)
+    assert ppo.measured.count == record.adapters.measured.count
+
+
+def test_ppo_is_worth_bundling(ppo):
+    """What the README says of it: more right answers than SFT's, more still against the grader, and close to SFT."""
+    measured = ppo.measured
+    assert measured.reward_gain.plain.low > 0
+    assert measured.further.plain.value > 0
+    assert all(one.by_reward.kl < 2 * ppo.recipe.kl_target for one in measured.seeds)
+
+
+def test_the_first_seed_of_ppo_starts_at_the_sft_adapter_that_was_measured(record, ppo):
+    assert ppo.measured.seeds[0].sft == record.adapters.measured.seeds[0].sft.plain

@@ -5,11 +5,11 @@ Trained by what `motet train` runs, on data as `motet models examples` writes it
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,23 @@ from motet_benchmarks.gym.examples import (
     write,
 )
 from motet_benchmarks.gym.instance import Instance
+from motet_benchmarks.toys.files import replace_folder
+from motet_benchmarks.toys.kept import once
 from motet_benchmarks.toys.settings import AdapterRecipe, Adapting
 
 SFT, DPO, REWARD = NAMES = ("motet-sft", "motet-dpo", "motet-reward")
 
 #: What the adapters' manifests call their base.
 BASE = "motet-toy"
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """One training that was done."""
+
+    reference: str
+    """Of its adapter, in the seed's store."""
+    minutes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +52,79 @@ class Run:
     adapters: dict[str, Adapter]
     minutes: dict[str, float]
     """Of training, by adapter."""
-    pairs: int
-    """Problems that the SFT adapter got wrong and DPO learnt from."""
+
+    @property
+    def pairs(self) -> int:
+        """Problems that the SFT adapter got wrong and DPO learnt from."""
+        return sum(file.examples for file in self.adapters[DPO].manifest.data)
 
 
-def train_run(recipe: AdapterRecipe, seed: int, expert: Path, work: Path, say: Callable[[str], None]) -> Run:
-    """Train the three adapters of one seed for the model in `expert`; all files stay in the folder `work`.
+class Trainings:
+    """The trainings of one seed, all in one folder; what is done there isn't done again."""
 
-    Raises AlignmentError where a training can't be done.
-    """
-    store = work / "store"
-    demonstrated, preferred, judged = (
-        work / f"{kind}-{seed}.jsonl" for kind in ("demonstrations", "preferences", "judgements")
-    )
+    def __init__(
+        self, recipe: AdapterRecipe, seed: int, expert: Path, work: Path, say: Callable[[str], None]
+    ) -> None:
+        """`work` is the folder of this seed alone."""
+        self._recipe, self._seed, self._expert, self._work, self._say = recipe, seed, expert, work, say
+        self.store = AdapterStore(work / "store")
+        self._basis = {"recipe": asdict(recipe), "seed": seed, "expert": fingerprint(str(expert)).weights}
+
+    def run(self) -> Run:
+        """SFT, DPO and the reward adapter. Raises AlignmentError where a training can't be done."""
+        start = self.sft()
+        courses = {SFT: start, DPO: self._dpo(start), REWARD: self.reward()}
+        return Run(
+            self._seed,
+            {name: self.store.get(course.reference) for name, course in courses.items()},
+            {name: course.minutes for name, course in courses.items()},
+        )
+
     # Each seed and kind draws other problems: what DPO and the reward adapter learn from, SFT hasn't simply seen.
-    write(demonstrated, demonstrations(seed=3 * seed, worked=recipe.sft.worked), count=recipe.sft.problems)
-    write(judged, comparisons(seed=3 * seed + 2, worked=recipe.reward.worked), count=recipe.reward.problems)
 
-    def options(name: str, adapting: Adapting, data: Path) -> dict[str, object]:
+    def sft(self) -> Course:
+        """Imitates the right answers."""
+        how = self._recipe.sft
+
+        def settings() -> TrainSettings:
+            data = self._work / f"demonstrations-{self._seed}.jsonl"
+            write(data, demonstrations(seed=3 * self._seed, worked=how.worked), count=how.problems)
+            return SftSettings.model_validate(self._options(SFT, how, data))
+
+        return self._trained(SFT, settings)
+
+    def reward(self) -> Course:
+        """Puts right answers above mistaken ones."""
+        how = self._recipe.reward
+
+        def settings() -> TrainSettings:
+            data = self._work / f"judgements-{self._seed}.jsonl"
+            write(data, comparisons(seed=3 * self._seed + 2, worked=how.worked), count=how.problems)
+            return RewardSettings.model_validate(self._options(REWARD, how, data))
+
+        return self._trained(REWARD, settings)
+
+    def _dpo(self, start: Course) -> Course:
+        how = self._recipe.dpo
+
+        def settings() -> TrainSettings:
+            data = self._work / f"preferences-{self._seed}.jsonl"
+            asked = problems(seed=3 * self._seed + 1, worked=how.worked)
+            adapter = self.store.get(start.reference).path
+            wrong = own_mistakes(self._expert, adapter, list(islice(asked, how.problems)))
+            pairs = write(data, wrong, count=len(wrong))
+            self._say(
+                f"seed {self._seed}: {pairs:,} of {how.problems:,} problems answered wrongly by {start.reference}"
+            )
+            return DpoSettings.model_validate(
+                {**self._options(DPO, how, data), "from": start.reference, "beta": self._recipe.beta}
+            )
+
+        return self._trained(DPO, settings)
+
+    def _options(self, name: str, adapting: Adapting, data: Path) -> dict[str, object]:
         return {
-            "model": str(expert),
+            "model": str(self._expert),
             "name": name,
             "data": (data,),
             "rank": adapting.rank,
@@ -68,36 +132,24 @@ def train_run(recipe: AdapterRecipe, seed: int, expert: Path, work: Path, say: C
             "batch_tokens": adapting.batch_tokens,
             "epochs": 1.0,
             "held_out": 0.0,
-            "seed": seed,
-            "store": store,
-            "folder": work / f"{name}-{seed}",
+            "seed": self._seed,
+            "store": self.store.root,
+            "folder": self._work / f"{name}-{self._seed}",
             "resume": False,
         }
 
-    adapters: dict[str, Adapter] = {}
-    minutes: dict[str, float] = {}
+    def _trained(self, name: str, settings: Callable[[], TrainSettings]) -> Course:
+        def make() -> Course:
+            asked = settings()
+            began = time.monotonic()
+            adapter = train(asked).adapter
+            if adapter is None:
+                raise RuntimeError(f"{name}: the training published nothing")
+            course = Course(adapter.reference, (time.monotonic() - began) / 60)
+            self._say(f"seed {self._seed}: {course.reference} in {course.minutes:.1f} min")
+            return course
 
-    def trained(settings: TrainSettings) -> Adapter:
-        began = time.monotonic()
-        adapter = train(settings).adapter
-        if adapter is None:
-            raise RuntimeError(f"{settings.name}: the training published nothing")
-        adapters[settings.name], minutes[settings.name] = adapter, (time.monotonic() - began) / 60
-        say(f"seed {seed}: {adapter.reference} in {minutes[settings.name]:.1f} min")
-        return adapter
-
-    start = trained(SftSettings.model_validate(options(SFT, recipe.sft, demonstrated)))
-    asked = problems(seed=3 * seed + 1, worked=recipe.dpo.worked)
-    wrong = own_mistakes(expert, start.path, list(islice(asked, recipe.dpo.problems)))
-    pairs = write(preferred, wrong, count=len(wrong))
-    say(f"seed {seed}: {pairs:,} of {recipe.dpo.problems:,} problems answered wrongly by {start.reference}")
-    trained(
-        DpoSettings.model_validate(
-            {**options(DPO, recipe.dpo, preferred), "from": start.reference, "beta": recipe.beta}
-        )
-    )
-    trained(RewardSettings.model_validate(options(REWARD, recipe.reward, judged)))
-    return Run(seed, adapters, minutes, pairs)
+        return once(self._work / f"{name}.json", Course, self._basis, make)
 
 
 def own_mistakes(expert: Path, adapter: Path, asked: Sequence[Instance]) -> list[Example]:
@@ -117,58 +169,69 @@ def own_mistakes(expert: Path, adapter: Path, asked: Sequence[Instance]) -> list
     ]
 
 
-def publish(run: Run, expert: Path, folder: Path) -> dict[str, str]:
-    """Make `folder` a store that holds the run's adapters and nothing else; returns each name's version.
-
-    The store is put together beside `folder` and takes its place when whole. Manifests name data files without the
-    folder they lay in, and the base as everybody knows it. Raises StoreError.
-    """
+@contextmanager
+def renewed(folder: Path, keep: Sequence[str] = ()) -> Iterator[AdapterStore]:
+    """A store beside `folder` that takes its place when whole; the adapters named in `keep` move over as they are."""
     beside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
-    store = AdapterStore(beside)
-    base = fingerprint(str(expert)).model_copy(update={"name": BASE})
-    # With another name of the base in its files an adapter has another version.
-    known: dict[str, str] = {}
-    for name, adapter in run.adapters.items():
-        told = adapter.manifest
-        known[adapter.reference] = store.publish(
-            adapter.path,
-            name=name,
-            kind=adapter.kind,
-            base=base,
-            base_folder=expert,
-            parents=[known[parent] for parent in told.parents],
-            data=[file.model_copy(update={"path": Path(file.path).name}) for file in told.data],
-            settings={**told.settings, "model": BASE, **_started(told.settings, known)},
-            metrics=told.metrics,
-        ).reference
+    beside.mkdir(parents=True)
+    for name in keep:
+        shutil.copytree(folder / name, beside / name)
+    yield AdapterStore(beside)
     # What only writers need, and an installed package has none.
     for name in (".locks", ".staging"):
         shutil.rmtree(beside / name, ignore_errors=True)
     for path in beside.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    before = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(before, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, before)
-    os.replace(beside, folder)
-    shutil.rmtree(before, ignore_errors=True)
+    replace_folder(beside, folder)
+
+
+def publish(run: Run, expert: Path, folder: Path) -> dict[str, str]:
+    """Make `folder` a store that holds the run's adapters and nothing else; returns each name's version.
+
+    Raises StoreError.
+    """
+    known: dict[str, str] = {}
+    with renewed(folder) as store:
+        for adapter in run.adapters.values():
+            known[adapter.reference] = copy(adapter, store, expert, known).reference
     return versions(folder)
+
+
+def copy(adapter: Adapter, store: AdapterStore, expert: Path, known: Mapping[str, str]) -> Adapter:
+    """Publish an adapter of the expert in another store; `known`: what references it was trained from are there.
+
+    Manifests name data files without the folder they lay in, and the base as everybody knows it. Raises StoreError.
+    """
+    told = adapter.manifest
+    # With another name of the base in its files an adapter has another version.
+    return store.publish(
+        adapter.path,
+        name=told.name,
+        kind=adapter.kind,
+        base=fingerprint(str(expert)).model_copy(update={"name": BASE}),
+        base_folder=expert,
+        parents=[known.get(parent, parent) for parent in told.parents],
+        data=[file.model_copy(update={"path": Path(file.path).name}) for file in told.data],
+        settings={**told.settings, "model": BASE, **_started(told.settings, known)},
+        metrics=told.metrics,
+    )
 
 
 def _started(settings: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, str]:
     """What the settings say of the adapter that training went on from, by its new name."""
-    return {"from": known[settings["from"]]} if settings.get("from") else {}
+    start = settings.get("from")
+    return {"from": known.get(start, start)} if start else {}
 
 
-def versions(folder: Path) -> dict[str, str]:
+def versions(folder: Path, names: Sequence[str] = NAMES) -> dict[str, str]:
     """The current version of each adapter in `folder`, every file of it read and checked.
 
     Raises StoreError naming an adapter that is missing or damaged.
     """
     store = AdapterStore(folder)
     found = {}
-    for name in NAMES:
+    for name in names:
         adapter = store.get(name)
         store.verify(adapter)
         found[name] = adapter.version

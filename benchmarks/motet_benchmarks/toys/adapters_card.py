@@ -29,10 +29,10 @@ def adapters_card(made: MadeAdapters, pair: Results, shares: Mapping[str, float]
                 minutes=round(sum(sum(one.minutes.values()) for one in measured.seeds) / len(measured.seeds)),
                 threads="one CPU thread" if made.threads == 1 else f"{made.threads} CPU threads",
             ),
-            _row("adapter", "version", "learning rate", "minutes"),
+            row("adapter", "version", "learning rate", "minutes"),
             "|---|---|---|---|",
             *(
-                _row(
+                row(
                     f"`{name}`",
                     f"`{made.versions[name]}`",
                     f"{rate:g}",
@@ -51,7 +51,7 @@ def adapters_card(made: MadeAdapters, pair: Results, shares: Mapping[str, float]
                 strength=measured.strength,
                 plausibility=measured.plausibility,
             ),
-            _row(
+            row(
                 "answers that are right",
                 "expert",
                 *(f"{name}, seed {one.seed}" for name, one in _columns(made)),
@@ -59,25 +59,25 @@ def adapters_card(made: MadeAdapters, pair: Results, shares: Mapping[str, float]
             f"|---|---|{'---|' * 2 * len(measured.seeds)}",
             *_answers(made, pair),
             "",
-            _row("over all seeds, in points", "all families", "with worked steps"),
+            row("over all seeds, in points", "all families", "with worked steps"),
             "|---|---|---|",
-            _row("SFT minus expert", _points(measured.sft_gain), _points(measured.sft_worked_gain)),
-            _row("DPO minus SFT", _points(measured.dpo_gain), _points(measured.dpo_worked_gain)),
+            row("SFT minus expert", points(measured.sft_gain), points(measured.sft_worked_gain)),
+            row("DPO minus SFT", points(measured.dpo_gain), points(measured.dpo_worked_gain)),
             "",
-            _row(
+            row(
                 "pairs that the reward adapter puts in order", *(f"seed {one.seed}" for one in measured.seeds)
             ),
             f"|---|{'---|' * len(measured.seeds)}",
-            _row("mistakes as in its data", *(percent(one.reward.pairs) for one in measured.seeds)),
-            _row("the family's shortcut", *(percent(one.reward.shortcut) for one in measured.seeds)),
-            _row("worked steps with an error", *(percent(one.reward.worked) for one in measured.seeds)),
+            row("mistakes as in its data", *(percent(one.reward.pairs) for one in measured.seeds)),
+            row("the family's shortcut", *(percent(one.reward.shortcut) for one in measured.seeds)),
+            row("worked steps with an error", *(percent(one.reward.worked) for one in measured.seeds)),
             "",
             f"Family by family, the bundled adapters (seed {measured.seeds[0].seed}):",
             "",
-            _row("family", "wrong in the text", "expert", "SFT", "DPO", "reward: pairs in order"),
+            row("family", "wrong in the text", "expert", "SFT", "DPO", "reward: pairs in order"),
             "|---|---|---|---|---|---|",
             *(
-                _row(
+                row(
                     name,
                     f"{shares[name]:.0%}" if name in shares else "not in it",
                     percent(pair.families[name].expert) if name in pair.families else "",
@@ -116,9 +116,9 @@ def _answers(made: MadeAdapters, pair: Results) -> list[str]:
     seeds = made.measured.seeds
     policies = [*(one.sft for one in seeds), *(one.dpo for one in seeds)]
     return [
-        _row("**all families**", percent(pair.overall.expert), *(percent(one.plain) for one in policies)),
-        _row("with worked steps", percent(pair.worked.expert), *(percent(one.worked) for one in policies)),
-        _row(
+        row("**all families**", percent(pair.overall.expert), *(percent(one.plain) for one in policies)),
+        row("with worked steps", percent(pair.worked.expert), *(percent(one.worked) for one in policies)),
+        row(
             "against the amateur",
             percent(pair.overall.contrast),
             *(percent(one.contrast) for one in policies),
@@ -131,11 +131,13 @@ def percent(share: Share) -> str:
     return f"{share.value:.1%} ({100 * share.low:.0f}-{100 * share.high:.0f})"
 
 
-def _points(apart: Difference) -> str:
+def points(apart: Difference) -> str:
+    """A difference of shares with its interval, in points."""
     return f"{100 * apart.value:+.1f} ({100 * apart.low:+.1f} to {100 * apart.high:+.1f})"
 
 
-def _row(*cells: str) -> str:
+def row(*cells: str) -> str:
+    """A line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 

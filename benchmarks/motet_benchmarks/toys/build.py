@@ -12,6 +12,7 @@ import torch
 from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from motet_benchmarks.toys.corpus import conversations, words_in_use
+from motet_benchmarks.toys.files import replace_folder
 from motet_benchmarks.toys.pretrain import new_model, pretrain, why_uncompiled
 from motet_benchmarks.toys.record import Made, Record, digest
 from motet_benchmarks.toys.rows import Batch, Encoder, batches
@@ -43,7 +44,7 @@ def build(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> Record:
     ):
         made[name] = make(size, training, corpus, tokenizer, beside / name)
     for name in made:
-        _put(beside / name, folder / name)
+        replace_folder(beside / name, folder / name)
     beside.rmdir()
     return Record(recipe, dict(SHARES), torch.__version__, made)
 
@@ -111,14 +112,3 @@ def _possible(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
         expert=dataclasses.replace(recipe.expert, compiled=False),
         amateur=dataclasses.replace(recipe.amateur, compiled=False),
     )
-
-
-def _put(new: Path, place: Path) -> None:
-    """Move a folder into its place, over what stands there."""
-    before = place.with_name(f".{place.name}.old")
-    shutil.rmtree(before, ignore_errors=True)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if place.exists():
-        place.rename(before)
-    new.rename(place)
-    shutil.rmtree(before, ignore_errors=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from motet_benchmarks.statistics import Difference
-from motet_benchmarks.toys.adapters_card import adapters_card, percent
+from motet_benchmarks.toys.adapters_card import adapters_card, percent, points, row
 from motet_benchmarks.toys.evaluate import Line, Results
+from motet_benchmarks.toys.ppo_card import ppo_card
 from motet_benchmarks.toys.record import Made, Record
 from motet_benchmarks.toys.settings import Size
 
@@ -20,10 +20,10 @@ def card(record: Record, results: Results) -> str:
             _HEAD,
             "| | expert | amateur |",
             "|---|---|---|",
-            _row("parameters", *(f"{made[name].parameters:,}" for name in _PAIR)),
-            _row("shape", _shape(recipe.expert_size), _shape(recipe.amateur_size)),
-            _row("trained on", *(f"{made[name].tokens / 1e6:.1f}M tokens" for name in _PAIR)),
-            _row(
+            row("parameters", *(f"{made[name].parameters:,}" for name in _PAIR)),
+            row("shape", _shape(recipe.expert_size), _shape(recipe.amateur_size)),
+            row("trained on", *(f"{made[name].tokens / 1e6:.1f}M tokens" for name in _PAIR)),
+            row(
                 "in", *(f"{made[name].minutes:.0f} min, {_how(made[name], compiled[name])}" for name in _PAIR)
             ),
             "",
@@ -53,6 +53,7 @@ def card(record: Record, results: Results) -> str:
             *(_line(f"{name} | {_mistaken(shares, name)}", line) for name, line in results.families.items()),
             "",
             *([] if record.adapters is None else [adapters_card(record.adapters, results, shares)]),
+            *([] if record.ppo is None else [ppo_card(record.ppo)]),
             _LIMITS,
         ]
     )
@@ -110,15 +111,7 @@ def _mistaken(shares: Mapping[str, float], family: str) -> str:
     return f"{shares[family]:.0%}" if family in shares else "not in it"
 
 
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def _line(name: str, line: Line) -> str:
     apart = line.against_greedy
     voices = (percent(voice) for voice in (line.expert, line.amateur, line.contrast))
-    return _row(name, *voices, _points(apart), f"{apart.gains} / {apart.losses}")
-
-
-def _points(apart: Difference) -> str:
-    return f"{100 * apart.value:+.1f} ({100 * apart.low:+.1f} to {100 * apart.high:+.1f})"
+    return row(name, *voices, points(apart), f"{apart.gains} / {apart.losses}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import file_digest
@@ -14,7 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from motet_benchmarks.toys.adapted import Adapted
 from motet_benchmarks.toys.adapters import NAMES, versions
 from motet_benchmarks.toys.evaluate import Results
-from motet_benchmarks.toys.settings import AdapterRecipe, Recipe
+from motet_benchmarks.toys.files import replace
+from motet_benchmarks.toys.ppo import PPO
+from motet_benchmarks.toys.ppo_measured import PpoMeasured
+from motet_benchmarks.toys.settings import AdapterRecipe, PpoRecipe, Recipe
 
 WEIGHTS = "model.safetensors"
 ADAPTERS = "adapters"
@@ -48,6 +50,17 @@ class MadeAdapters:
 
 
 @dataclass(frozen=True, slots=True)
+class MadePpo:
+    """How the PPO adapter came about, from the SFT and reward adapters on record."""
+
+    recipe: PpoRecipe
+    version: str
+    torch: str
+    threads: int
+    measured: PpoMeasured
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """Everything known about a pair."""
 
@@ -61,6 +74,14 @@ class Record:
     """By "expert" and "amateur"."""
     measured: Results | None = None
     adapters: MadeAdapters | None = None
+    ppo: MadePpo | None = None
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the adapters that are bundled, by name."""
+        if self.adapters is None:
+            return {}
+        return {**self.adapters.versions, **({} if self.ppo is None else {PPO: self.ppo.version})}
 
 
 def digest(folder: Path) -> str:
@@ -80,12 +101,11 @@ def check(record: Record, folder: Path) -> None:
             raise ValueError(
                 f"{folder / name / WEIGHTS}: not the weights on record: sha256 {found}, on record {made.sha256}"
             )
-    if record.adapters is not None:
-        for name, version in versions(folder / ADAPTERS).items():
-            if version != record.adapters.versions[name]:
-                raise ValueError(
-                    f"{folder / ADAPTERS / name}: version {version}, on record {record.adapters.versions[name]}"
-                )
+    for name, version in versions(folder / ADAPTERS, tuple(record.versions)).items():
+        if version != record.versions[name]:
+            raise ValueError(
+                f"{folder / ADAPTERS / name}: version {version}, on record {record.versions[name]}"
+            )
 
 
 def read(path: Path) -> Record:
@@ -103,17 +123,11 @@ def read(path: Path) -> Record:
         raise ValueError(f"{path}: not the record of a pair: made: must name expert and amateur")
     if record.adapters is not None and set(record.adapters.versions) != set(NAMES):
         raise ValueError(f"{path}: not the record of a pair: adapters.versions: must name {', '.join(NAMES)}")
+    if record.ppo is not None and record.adapters is None:
+        raise ValueError(f"{path}: not the record of a pair: ppo: came of adapters that are not on record")
     return record
 
 
 def write(record: Record, path: Path) -> None:
     """Put the record into `path` as JSON."""
     replace(path, json.dumps(asdict(record), indent=1) + "\n")
-
-
-def replace(path: Path, text: str) -> None:
-    """Write `text` beside `path` and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,40 @@ class AdapterRecipe:
     """How closely DPO keeps to its reference."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each trains all three, on other problems. The first one's adapters are bundled, however they fare."""
+
+
+@dataclass(frozen=True, slots=True)
+class PpoRecipe:
+    """What the bundled PPO adapter depends on, beside the expert and the SFT and reward adapters of its seed."""
+
+    problems: int = 8000
+    """Prompts of the gym's training split; part of them is held out, to choose the best version by."""
+    worked: float = 0.25
+    """Part of the problems with worked steps that asks for them."""
+    iterations: int = 60
+    """Rounds of answering and learning."""
+    prompts: int = 256
+    """Answered in each."""
+    epochs: int = 2
+    """Passes over a round's answers."""
+    minibatches: int = 4
+    """Steps of a pass."""
+    rate: float = 3e-4
+    """Learning rate of the policy."""
+    value_rate: float = 1e-3
+    """Learning rate of the values' adapter and head."""
+    kl_coefficient: float = 0.05
+    """Price of a nat of KL divergence from the SFT adapter, at first."""
+    kl_target: float = 2.0
+    """Nats an answer may be away from it."""
+    max_answer: int = 128
+    """Tokens; worked sorting, the longest answer, stays below."""
+    held_out_prompts: int = 400
+    """Answered in an evaluation."""
+    eval_every: int = 5
+    """Iterations between two evaluations."""
+    rollouts: Literal["engine", "transformers"] = "engine"
+    """Who answers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,49 +13,11 @@ from motet_alignment.errors import AlignmentError
 from motet_alignment.store import AdapterStore, fingerprint
 from motet_benchmarks import gym
 from motet_benchmarks.gym.examples import comparison
-from motet_benchmarks.toys import Recipe, Training, answers, cli
+from motet_benchmarks.toys import answers, cli
 from motet_benchmarks.toys.adapted import Scorer
 from motet_benchmarks.toys.adapters import BASE, DPO, NAMES, REWARD, SFT, own_mistakes
-from motet_benchmarks.toys.build import build
 from motet_benchmarks.toys.card import card
-from motet_benchmarks.toys.evaluate import Outcomes, Results
 from motet_benchmarks.toys.record import check, read, write
-from motet_benchmarks.toys.report import adapt
-from motet_benchmarks.toys.settings import AdapterRecipe, Adapting, Size
-
-TINY = Size(layers=1, hidden=32, intermediate=64, heads=1, head_size=32, context=256)
-SHORT = Adapting(problems=24, rate=1e-3, worked=0.5, rank=4, batch_tokens=1024)
-RECIPE = AdapterRecipe(sft=SHORT, dpo=SHORT, reward=SHORT, seeds=(5, 6))
-
-
-def spoken(problems, tokenizer, model, **more):
-    """What a model might say that makes mistakes, and now and then says what no data file may hold."""
-    ways = (
-        lambda problem: problem.target,
-        lambda problem: problem.mistaken(problem.mistakes[0]),
-        lambda problem: "",
-        lambda problem: f" {problem.mistakes[0].text}",
-    )
-    return [ways[place % 4](problem) for place, problem in enumerate(problems)]
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory):
-    """A folder with a tiny pair, its record and its adapters, as `motet models build` leaves them."""
-    folder = tmp_path_factory.mktemp("models")
-    training = Training(steps=2, rows=2)
-    made = build(
-        Recipe(expert_size=TINY, amateur_size=TINY, expert=training, amateur=training), folder, print
-    )
-    line = Outcomes(["addition"] * 2, [True, False], [False] * 2, [True] * 2).line()
-    measured = Results(1, 0, 0.5, 0.1, (), line, line, {"addition": line})
-    said: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answers, "answers", spoken)
-        adapt(
-            replace(made, measured=measured), RECIPE, folder, folder / "toys.json", count=1, say=said.append
-        )
-    return folder, read(folder / "toys.json"), said
 
 
 def test_the_first_seeds_adapters_are_a_store_by_themselves(pair):
@@ -103,7 +65,7 @@ def test_every_seed_is_on_record_and_in_the_card(pair):
     folder, record, said = pair
     measured = record.adapters.measured
     assert [one.seed for one in measured.seeds] == [5, 6]
-    assert record.adapters.recipe == RECIPE
+    assert record.adapters.recipe.seeds == (5, 6)
     assert record.adapters.torch == torch.__version__
     assert all(set(one.minutes) == set(NAMES) for one in measured.seeds)
     assert {one.sft.plain.of for one in measured.seeds} == {len(measured.families)}
@@ -116,7 +78,7 @@ def test_every_seed_is_on_record_and_in_the_card(pair):
     assert sum(line.startswith("seed 6: ") for line in said) == 7
 
 
-def test_preferences_are_between_the_right_answer_and_the_adapters_own_wrong_one(pair, monkeypatch):
+def test_preferences_are_between_the_right_answer_and_the_adapters_own_wrong_one(pair, spoken, monkeypatch):
     folder, _, _ = pair
     monkeypatch.setattr(answers, "answers", spoken)
     asked = gym.instances("train", count=1, seed=0)
