@@ -11,13 +11,20 @@ from motet_alignment.data.items import (
     Kind,
     Message,
     Problem,
+    Prompt,
     Ranking,
     Rating,
     SourceFile,
 )
 from motet_alignment.data.phrasing import Phrasings, read_phrasings
 from motet_alignment.data.read import read_examples
-from motet_alignment.data.render import Rendered, render, render_comparison, render_turns
+from motet_alignment.data.render import (
+    Rendered,
+    render,
+    render_comparison,
+    render_prompt,
+    render_turns,
+)
 from motet_alignment.data.text import read_text
 
 __all__ = [
@@ -31,6 +38,7 @@ __all__ = [
     "Message",
     "Phrasings",
     "Problem",
+    "Prompt",
     "Ranking",
     "Rating",
     "Rendered",
@@ -41,5 +49,6 @@ __all__ = [
     "read_text",
     "render",
     "render_comparison",
+    "render_prompt",
     "render_turns",
 ]

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from motet_alignment.data.items import Comparison, Demonstration, Examples, Item, Message, Ranking, Rating
+from motet_alignment.data.items import (
+    Comparison,
+    Demonstration,
+    Examples,
+    Item,
+    Message,
+    Prompt,
+    Ranking,
+    Rating,
+)
 from motet_alignment.data.template import token_ids
 
 if TYPE_CHECKING:
@@ -137,9 +146,9 @@ class _Filters:
         if settings.max_prompt and sum(self._tokens(turn.content) for turn in prompt) > settings.max_prompt:
             return "prompt too long"
         lengths = [self._tokens(answer) for answer in answers]
-        if min(lengths) < settings.min_answer:
+        if min(lengths, default=settings.min_answer) < settings.min_answer:
             return "answer too short"
-        if settings.max_answer and max(lengths) > settings.max_answer:
+        if settings.max_answer and max(lengths, default=0) > settings.max_answer:
             return "answer too long"
         return None
 
@@ -156,6 +165,8 @@ def parts(item: Item) -> tuple[tuple[Message, ...], list[str]]:
             return item.prompt, [_joined(item.chosen), _joined(item.rejected)]
         case Ranking():
             return item.prompt, [_joined(answer) for answer in item.answers]
+        case Prompt():
+            return item.prompt, []
 
 
 def copies(prompt: str, answer: str, threshold: float) -> bool:

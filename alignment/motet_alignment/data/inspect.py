@@ -18,12 +18,13 @@ from motet_alignment.data.items import (
     Kind,
     Message,
     Problem,
+    Prompt,
     Ranking,
     Rating,
 )
 from motet_alignment.data.pack import packed
 from motet_alignment.data.read import SHOWN, read_examples
-from motet_alignment.data.render import Rendered, render, render_comparison, render_turns
+from motet_alignment.data.render import Rendered, render, render_comparison, render_prompt, render_turns
 from motet_alignment.data.shapes import Phrase, plain_phrase
 from motet_alignment.errors import DataError
 
@@ -78,9 +79,9 @@ class Inspection(_Frozen):
     different_system_prompts: int
     tokenizer: str
     conversations: Lengths = Field(
-        description="Tokens of whole conversations; of each answer's where there are several."
+        description="Tokens of whole conversations, of each answer's where there are several; of prompts, their own."
     )
-    learnt: Lengths = Field(description="Tokens that carry loss.")
+    learnt: Lengths | None = Field(description="Tokens that carry loss; None for prompts, which carry none.")
     fit: Fit
     open_ended: int = Field(
         description="Uncut texts whose last answer ends without a special token: nothing teaches the model to stop."
@@ -158,7 +159,7 @@ def inspect_file(
         different_system_prompts=len(set(systems)),
         tokenizer=str(tokenizer.name_or_path),
         conversations=lengths([len(one.input_ids) for one in whole]),
-        learnt=lengths([sum(one.assistant) for one in whole]),
+        learnt=None if examples.kind == "prompt" else lengths([sum(one.assistant) for one in whole]),
         fit=_fit(fitted, refusals, context),
         open_ended=_open_ended(tokenizer, whole),
         forged=_forged(tokenizer, examples),
@@ -193,6 +194,8 @@ def _conversations(item: Item) -> list[tuple[Message, ...]]:
             return [(*item.prompt, *item.chosen), (*item.prompt, *item.rejected)]
         case Ranking():
             return [(*item.prompt, *answer) for answer in item.answers]
+        case Prompt():
+            return [item.prompt]
 
 
 def _rendered(tokenizer: Any, item: Item, context: int | None) -> list[Rendered]:
@@ -201,6 +204,8 @@ def _rendered(tokenizer: Any, item: Item, context: int | None) -> list[Rendered]
         return render_turns(tokenizer, item.messages, context=room, source=item.source)
     if isinstance(item, Comparison):
         return list(render_comparison(tokenizer, item, context=room))
+    if isinstance(item, Prompt):
+        return [render_prompt(tokenizer, item.prompt, context=room, source=item.source)]
     return [
         render(tokenizer, messages, context=room, learn="last", source=item.source)
         for messages in _conversations(item)
@@ -226,10 +231,11 @@ def _fit(fitted: list[Rendered], refusals: list[str], context: int) -> Fit:
 
 
 def _open_ended(tokenizer: Any, whole: Sequence[Rendered]) -> int:
-    """How many texts have a last token to learn that stands for text."""
+    """How many texts have a last token to learn, and one that stands for text."""
     specials = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
-    last = [len(one.assistant) - 1 - one.assistant[::-1].index(1) for one in whole]
-    return sum(one.input_ids[place] not in specials for one, place in zip(whole, last, strict=True))
+    learnt = [one for one in whole if 1 in one.assistant]
+    last = [len(one.assistant) - 1 - one.assistant[::-1].index(1) for one in learnt]
+    return sum(one.input_ids[place] not in specials for one, place in zip(learnt, last, strict=True))
 
 
 def _forged(tokenizer: Any, examples: Examples) -> int:

@@ -1,4 +1,4 @@
-"""What a data file holds once it is read: conversations, pairs, ratings and rankings."""
+"""What a data file holds once it is read: conversations, pairs, ratings, rankings and prompts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Kind = Literal["demonstration", "comparison", "rating", "ranking"]
+Kind = Literal["demonstration", "comparison", "rating", "ranking", "prompt"]
 T = TypeVar("T", bound="Item")
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -61,12 +61,20 @@ class Ranking(_Frozen):
     source: str = Field(description="FILE:LINE it was read from.")
 
 
-Item = Demonstration | Comparison | Rating | Ranking
+class Prompt(_Frozen):
+    """Something to be answered."""
+
+    prompt: tuple[Message, ...] = Field(description="Ends with the user's (or a tool's) turn.")
+    source: str = Field(description="FILE:LINE it was read from.")
+
+
+Item = Demonstration | Comparison | Rating | Ranking | Prompt
 KINDS: Mapping[Kind, type[Item]] = {
     "demonstration": Demonstration,
     "comparison": Comparison,
     "rating": Rating,
     "ranking": Ranking,
+    "prompt": Prompt,
 }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from motet_alignment.data.detect import fitting, used, wanted
+from motet_alignment.data.detect import fitting, readable, used, wanted
 from motet_alignment.data.files import Limits, Line, read_rows
 from motet_alignment.data.items import Examples, Item, Kind, Problem, SourceFile
 from motet_alignment.data.shapes import Phrase, Reading, Shape, all_shapes, plain_phrase, shape_named
@@ -88,7 +88,7 @@ def _read_file(
     head = list(islice(lines, LOOKED_AT))
     if not head:
         raise DataError(f"{path} is empty")
-    shape, first = (asked, 0) if asked else _shape_of(path, head, kind)
+    shape, first, taken = (asked, 0, {(asked,)}) if asked else _shape_of(path, head, kind)
     items: list[Item] = []
     problems: list[Problem] = []
     unused: Counter[str] = Counter()
@@ -99,7 +99,8 @@ def _read_file(
             if row is None:
                 raise Malformed(reason)
             fits = (shape,) if asked else fitting(row.keys(), kind)
-            if fits and fits != (shape,):
+            # A row that could only be a prompt lacks its answer here: a bad line, rather than another shape.
+            if fits and fits not in taken and fits[0].kind != "prompt":
                 raise _mixed(path, {shape.name: [first], fits[0].name: [number]})
             if not any(keys <= row.keys() for keys in shape.keys):
                 missing = min((sorted(keys - row.keys()) for keys in shape.keys), key=len)
@@ -118,21 +119,28 @@ def _read_file(
     return file, items, problems, shape.kind
 
 
-def _shape_of(path: Path, head: list[Line], kind: Kind | None) -> tuple[Shape, int]:
-    """The one shape that the first rows have, and the first line that has it."""
-    seen: dict[tuple[Shape, ...], list[int]] = {}
-    for number, row, _ in head:
-        if row is not None and (shapes := fitting(row.keys(), kind)):
-            seen.setdefault(shapes, []).append(number)
-    for shapes, numbers in seen.items():
-        if len(shapes) > 1:
-            names = " or ".join(shape.name for shape in shapes)
-            raise DataError(f"{path}:{numbers[0]}: ambiguous, may be {names}; say which with --shape")
-    if len(seen) == 1:
-        ((shape, *_), (first, *_)) = seen.popitem()
-        return shape, first
-    if seen:
-        raise _mixed(path, {shapes[0].name: numbers for shapes, numbers in seen.items()})
+def _shape_of(
+    path: Path, head: list[Line], kind: Kind | None
+) -> tuple[Shape, int, Collection[tuple[Shape, ...]]]:
+    """The one shape that the first rows have, the first line that has it, and what its rows' columns may mean."""
+    seen: dict[tuple[Shape, ...], list[Line]] = {}
+    for line in head:
+        if line.row is not None and (shapes := fitting(line.row.keys(), kind)):
+            seen.setdefault(shapes, []).append(line)
+    numbers: dict[Shape, list[int]] = {}
+    for shapes, lines in seen.items():
+        left = readable(shapes, [line.row or {} for line in lines])
+        if len(left) > 1:
+            names = " or ".join(shape.name for shape in left)
+            raise DataError(f"{path}:{lines[0].number}: ambiguous, may be {names}; say which with --shape")
+        numbers.setdefault(left[0], []).extend(line.number for line in lines)
+    # What has too few columns for anything but a prompt is a bad line where other rows have more.
+    numbers = {one: found for one, found in numbers.items() if one.kind != "prompt"} or numbers
+    if len(numbers) == 1:
+        ((shape, (first, *_)),) = numbers.items()
+        return shape, first, {(shape,), *seen}
+    if numbers:
+        raise _mixed(path, {shape.name: sorted(found) for shape, found in numbers.items()})
     raise DataError(_unknown(path, head, kind))
 
 
@@ -144,7 +152,7 @@ def _unknown(path: Path, head: list[Line], kind: Kind | None) -> str:
     number, row, _ = rows[0]
     has = ", ".join(sorted(row or ())) or "none"
     other = fitting((row or {}).keys())
-    if kind is not None and other:
+    if kind is not None and other and other[0].kind != "prompt":
         return f"{path}:{number}: holds {other[0].kind}s ({other[0].name}); this needs {kind}s"
     if "text" in (row or {}):
         return (

@@ -76,6 +76,18 @@ def render_turns(
         ]
 
 
+def render_prompt(tokenizer: Any, messages: Sequence[Message], *, context: int, source: str = "") -> Rendered:
+    """A whole prompt, up to where the answer begins; nothing is left out and nothing carries loss.
+
+    Raises `DataError`, naming `source`, where the template fails or `context` leaves no room for an answer.
+    """
+    ids = token_ids(tokenizer, chat_text(tokenizer, messages, source, generation_prompt=True))
+    if len(ids) >= context:
+        reason = f"the prompt has {len(ids)} tokens; a context of {context} leaves no room for an answer"
+        raise DataError(_at(source, reason))
+    return Rendered(ids, [0] * len(ids))
+
+
 def render_comparison(tokenizer: Any, pair: Comparison, *, context: int) -> tuple[Rendered, Rendered]:
     """Chosen and rejected after the same prompt: what is left out of the prompt for one is left out for both.
 

@@ -24,10 +24,11 @@ def show(inspection: Inspection, console: Console) -> None:
     console.print(Text(str(inspection.path), style="bold"))
     console.print(_facts(inspection))
     for title, measured in (
-        ("Tokens of a conversation", inspection.conversations),
+        (f"Tokens of a {'conversation' if inspection.learnt else 'prompt'}", inspection.conversations),
         ("Tokens that carry loss", inspection.learnt),
     ):
-        console.print(_histogram(title, measured))
+        if measured is not None:
+            console.print(_histogram(title, measured))
     if inspection.problem_count:
         console.print(
             Text(
@@ -42,6 +43,8 @@ def show(inspection: Inspection, console: Console) -> None:
     for reason in inspection.fit.refusals:
         console.print(Text(visible(f"  {reason}"), style="red"), soft_wrap=True)
     legend = f"{MARKERS[0]}learnt{MARKERS[1]}" if plain else "bright: learnt, dim: masked"
+    if inspection.learnt is None:
+        legend = "to be answered"
     sample = sample_text(inspection, plain=plain)
     console.print(Text(f"\nSample {inspection.sample_source} ({legend})"), soft_wrap=True)
     console.print(sample if plain else Panel(sample), soft_wrap=plain)
@@ -94,7 +97,9 @@ def _facts(inspection: Inspection) -> Table:
         (
             f"context {fit.context:,}",
             f"{fit.whole:,} whole, {fit.shortened:,} lose oldest turns, {fit.cut:,} lose the end of the answer, "
-            f"{fit.refused:,} refused",
+            f"{fit.refused:,} refused"
+            if inspection.learnt
+            else f"{fit.whole:,} leave room for an answer, {fit.refused:,} refused",
         ),
         *(
             [
@@ -107,13 +112,7 @@ def _facts(inspection: Inspection) -> Table:
             if inspection.forged
             else []
         ),
-        (
-            "end of turn",
-            f"not learnt in {inspection.open_ended:,}: the template writes no special token behind the answer"
-            if inspection.open_ended
-            else "learnt",
-        ),
-        ("packed", f"{_counted(fit.rows, 'row')}, {fit.filled:.0%} full"),
+        *(_learning(inspection) if inspection.learnt else []),
         (
             "filters would drop",
             ", ".join(f"{count:,} ({reason})" for reason, count in inspection.filters.items()) or "nothing",
@@ -123,6 +122,19 @@ def _facts(inspection: Inspection) -> Table:
     for name, value in rows:
         table.add_row(name, escape(visible(value)))
     return table
+
+
+def _learning(inspection: Inspection) -> list[tuple[str, str]]:
+    fit = inspection.fit
+    return [
+        (
+            "end of turn",
+            f"not learnt in {inspection.open_ended:,}: the template writes no special token behind the answer"
+            if inspection.open_ended
+            else "learnt",
+        ),
+        ("packed", f"{_counted(fit.rows, 'row')}, {fit.filled:.0%} full"),
+    ]
 
 
 def _counted(count: int, what: str) -> str:

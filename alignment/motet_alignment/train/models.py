@@ -16,6 +16,7 @@ from motet_alignment.store import (
     default_store,
     find_base,
     fingerprint,
+    split_reference,
 )
 from motet_alignment.train.devices import Place
 from motet_alignment.train.settings import AdapterSettings, RewardSettings, TrainSettings
@@ -87,10 +88,22 @@ def _bundled() -> Path:
     return EXPERT
 
 
+def find_adapter(reference: str, store: Path | None) -> Adapter:
+    """NAME or NAME@VERSION of the store, or of the bundled adapters where the store has no such name, as in serving.
+
+    `store`: $MOTET_HOME/adapters when None. Raises NotFound, StoreError.
+    """
+    from motet_models import ADAPTERS
+
+    own, bundled = AdapterStore(store or default_store()), AdapterStore(ADAPTERS)
+    name, _ = split_reference(reference)
+    return (bundled if name in bundled.names() and name not in own.names() else own).get(reference)
+
+
 def _start(settings: AdapterSettings, base: BaseFingerprint) -> Adapter | None:
     if settings.start is None:
         return None
-    adapter = AdapterStore(settings.store or default_store()).get(settings.start)
+    adapter = find_adapter(settings.start, settings.store)
     if differ := base.differences(adapter.manifest.base, template=False):
         raise TrainError(
             f"--from {adapter.reference}: it was trained on {adapter.manifest.base.name}, "

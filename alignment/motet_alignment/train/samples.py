@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from motet_alignment.data import (
     Examples,
     Item,
     Message,
+    Prompt,
     Ranking,
     Rating,
     Rendered,
@@ -124,11 +125,13 @@ def _rendered(item: Item, tokenizer: Any, context: int, rendering: Rendering) ->
                 for answer in item.answers
             ]
             return [Sample(tuple(text(answer) for answer in answers), item.source)]
+        case Prompt():
+            raise DataError(f"{item.source}: a prompt without an answer")
 
 
 def prompt_of(item: Item) -> tuple[Message, ...]:
     """What the item asks: its turns before the last answer."""
-    return item.prompt if isinstance(item, Comparison | Ranking) else item.messages[:-1]
+    return item.prompt if isinstance(item, Comparison | Ranking | Prompt) else item.messages[:-1]
 
 
 def prompt_key(item: Item) -> str:
@@ -142,25 +145,31 @@ def split(items: Sequence[Item], share: float, seed: int) -> tuple[list[Item], l
 
     At least one prompt is held out where `share` is above 0 and there are two prompts; none where there is one.
     """
-    by_prompt: dict[str, list[int]] = {}
-    for place, item in enumerate(items):
-        by_prompt.setdefault(prompt_key(item), []).append(place)
+    held = held_places([prompt_key(item) for item in items], share, seed)
+    return (
+        [item for place, item in enumerate(items) if place not in held],
+        [item for place, item in enumerate(items) if place in held],
+    )
+
+
+def held_places(asked: Sequence[Hashable], share: float, seed: int) -> set[int]:
+    """Which places are held out; those of equal values, that ask the same, together. As `split`."""
+    by_prompt: dict[Hashable, list[int]] = {}
+    for place, one in enumerate(asked):
+        by_prompt.setdefault(one, []).append(place)
     if share <= 0 or len(by_prompt) < 2:
-        return list(items), []
+        return set()
     if share >= 1:
         raise TrainError("--held-out 1 leaves nothing to train on")
     keys = list(by_prompt)
     random.Random(f"held out {seed}").shuffle(keys)
-    wanted = share * len(items)
+    wanted = share * len(asked)
     held: set[int] = set()
     for key in keys[:-1]:
         if held and len(held) + len(by_prompt[key]) > wanted:
             break
         held.update(by_prompt[key])
-    return (
-        [item for place, item in enumerate(items) if place not in held],
-        [item for place, item in enumerate(items) if place in held],
-    )
+    return held
 
 
 def without_prompts_of(items: Sequence[Item], others: Sequence[Item]) -> list[Item]:

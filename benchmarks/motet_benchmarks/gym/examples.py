@@ -1,4 +1,7 @@
-"""Training data from the gym: how to answer, and which of two answers is right. The train split alone is drawn from."""
+"""Training data from the gym: how to answer, which of two answers is right, and what to answer.
+
+The train split alone is drawn from.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.gym.instance import Instance, Mistake
 from motet_benchmarks.gym.splits import stream
 
-Kind = Literal["demonstrations", "comparisons"]
+Kind = Literal["demonstrations", "comparisons", "prompts"]
 Example = Mapping[str, Any]
 
 #: Part of the problems with worked steps that asks for them; as many as the bundled models' own text has.
@@ -67,6 +70,11 @@ def comparisons(
     )
 
 
+def prompts(*, seed: int, worked: float = WORKED, families: Iterable[str] | None = None) -> Iterator[Example]:
+    """Training problems as chat messages, with the `answer` that the grader `gym` looks at and the family; endless."""
+    return (prompt(problem) for problem in problems(seed=seed, worked=worked, families=families))
+
+
 def demonstration(problem: Instance) -> Example:
     """The problem, answered as a perfect assistant does."""
     return {"messages": [*problem.messages(), _said(problem.target)]}
@@ -81,9 +89,15 @@ def comparison(problem: Instance, rejected: str) -> Example:
     }
 
 
+def prompt(problem: Instance) -> Example:
+    """The problem, with what a right answer says."""
+    return {"messages": problem.messages(), "answer": problem.answer, "family": problem.family}
+
+
 KINDS: Mapping[Kind, Callable[..., Iterator[Example]]] = {
     "demonstrations": demonstrations,
     "comparisons": comparisons,
+    "prompts": prompts,
 }
 
 

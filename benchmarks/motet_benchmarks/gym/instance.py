@@ -64,11 +64,8 @@ class Instance:
         return [*system, *earlier, {"role": "user", "content": request}]
 
     def grade(self, text: str) -> bool:
-        """Whether `text` answers exactly, after the last "Answer: " if it has one.
-
-        Outer blanks and one closing full stop don't count; everything else does, capitals included.
-        """
-        return _normalise(text.rpartition(ANSWER)[2]) == _normalise(self.answer)
+        """Whether `text` answers exactly, as `is_right` has it."""
+        return is_right(text, self.answer)
 
     def stepwise(self) -> Instance:
         """The same problem asking for its steps. Raises ValueError where the family has none."""
@@ -88,6 +85,14 @@ class Instance:
         if self.worked and mistake == self.mistakes[-1]:
             return _with_steps(self.wrong_steps, mistake.text)
         return mistake.text
+
+
+def is_right(text: str, answer: str) -> bool:
+    """Whether `text` gives just this `answer`, after the last "Answer: " if it has one.
+
+    Outer blanks and one closing full stop don't count; everything else does, capitals included.
+    """
+    return _normalise(text.rpartition(ANSWER)[2]) == _normalise(answer)
 
 
 def _normalise(text: str) -> str:

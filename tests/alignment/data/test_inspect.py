@@ -69,6 +69,26 @@ def test_other_kinds(lines, tokenizer, row, learnt):
     assert [piece.text for piece in found.sample if piece.learnt] == learnt
 
 
+def test_prompts_are_shown_up_to_the_answer(lines, tokenizer):
+    path = lines(
+        {**chat("1", "2", "3"), "answer": "4"}, {"messages": chat("12345678")["messages"]}, chat("1")
+    )
+    found = inspect_file(path, tokenizer, context=14)
+    assert (found.kind, found.examples, found.learnt, found.unused) == ("prompt", 3, None, {"answer": 1})
+    # Nothing is cut off a prompt: a turn is 5 tokens and its text, and the answer's beginning 3 more.
+    assert (found.fit.whole, found.fit.shortened, found.fit.cut, found.fit.refused) == (1, 0, 0, 2)
+    assert found.fit.refusals == tuple(
+        f"{path}:{line}: the prompt has {count} tokens; a context of 14 leaves no room for an answer"
+        for line, count in ((1, 21), (2, 16))
+    )
+    assert [piece.learnt for piece in inspect_file(path, tokenizer, context=200).sample] == [False]
+    text = shown(found)
+    assert "Tokens of a prompt" in text
+    assert "1 leave room for an answer, 2 refused" in text
+    for word in ("carry loss", "end of turn", "packed"):
+        assert word not in text
+
+
 def test_a_file_that_no_template_takes_is_refused(lines, tokenizer, monkeypatch):
     monkeypatch.setattr(tokenizer, "chat_template", "{{ raise_exception('never') }}")
     path = lines(chat("1", "2"))

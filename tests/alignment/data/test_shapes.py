@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from motet_alignment.data import Comparison, Demonstration, Ranking, Rating, read_examples
+from motet_alignment.data import Comparison, Demonstration, Prompt, Ranking, Rating, read_examples
 from motet_alignment.data.shapes import RowShape, all_shapes, register
 from motet_alignment.errors import DataError
 
@@ -147,6 +147,42 @@ def test_rankings(lines, row, order):
     assert "".join(answer[0].content for answer in item.answers) == order
 
 
+PROMPTS = [
+    ({"messages": [S, Q, A, Q]}, ["system: Be brief.", *ONE, "user: Ping?"]),
+    ({"messages": [Q, A, {"role": "tool", "content": "4"}]}, [*ONE, "tool: 4"]),
+    ({"prompt": "Ping?\n"}, ["user: Ping?"]),
+    ({"prompt": [Q], "system": "Be brief."}, ["system: Be brief.", "user: Ping?"]),
+    ({"question": "Ping?"}, ["user: Ping?"]),
+    ({"instruction": "Add.", "input": "1, 2"}, ["user: Add.\n\n1, 2"]),
+]
+
+
+@pytest.mark.parametrize(("row", "wanted"), PROMPTS)
+def test_prompts(lines, row, wanted):
+    examples = read_examples(lines({**row, "truth": "Pong."}))
+    (item,) = examples.of(Prompt)
+    assert (examples.shape, examples.kind, said(item.prompt)) == ("prompts", "prompt", wanted)
+    assert examples.files[0].unused == {"truth": 1}
+
+
+def test_what_ends_with_the_user_is_a_prompt_unless_more_of_the_file_is_answered(lines):
+    asked, answered = {"messages": [Q]}, {"messages": [Q, A]}
+    for rows, kind in (
+        ([asked, asked, answered], "prompt"),
+        ([asked, answered, answered], "demonstration"),
+        ([asked, answered], "demonstration"),
+    ):
+        examples = read_examples(lines(*rows), on_bad="skip")
+        assert (examples.kind, len(examples.problems)) == (kind, 1)
+        assert "messages: the last turn must be the" in examples.problems[0].reason
+    with pytest.raises(DataError, match="the last turn must be the assistant's"):
+        read_examples(lines(asked), kind="demonstration")
+    # Not told from the columns alone, and told apart by them as before.
+    assert read_examples(lines({"prompt": "Ping?", "completion": "Pong."})).kind == "demonstration"
+    with pytest.raises(DataError, match=r"columns prompt, truth.*prompt-completion: completion, prompt"):
+        read_examples(lines({"prompt": "Ping?", "truth": "Pong."}), kind="demonstration")
+
+
 CHAT, PAIR = {"messages": [Q, A]}, {"prompt": "Ping?", "chosen": "Pong.", "rejected": "Bang."}
 RANKING = {"prompt": "Ping?", "answers": ["a", "b"]}
 BAD = [
@@ -157,6 +193,15 @@ BAD = [
     (CHAT, {"messages": [Q, A, Q]}, "messages: the last turn must be the assistant's, not the user's"),
     (CHAT, {"messages": [Q, {**A, "content": " \n"}]}, "messages[1] (assistant) is empty"),
     (CHAT, {"messages": []}, "messages is an empty list"),
+    (
+        {"messages": [Q]},
+        {"messages": [Q, A]},
+        "messages: the last turn must be the user's, not the assistant's",
+    ),
+    ({"messages": [Q]}, {"messages": [Q, Q]}, "messages[1]: roles out of order, user after user"),
+    ({"messages": [Q]}, {"messages": [Q], "tools": [{}]}, "tools can't be trained with"),
+    ({"prompt": "a"}, {"prompt": "a", "question": "b"}, "has both prompt and question"),
+    ({"prompt": "a"}, {"prompt": " "}, "prompt is empty"),
     (CHAT, {"messages": "Ping?"}, "messages must be a list of messages, not text"),
     (CHAT, {"messages": [Q, "Pong."]}, "messages[1] must be an object, not text"),
     (CHAT, {"messages": [Q, {"role": "assistant"}]}, "key 'messages[1].content' is missing or null"),
@@ -264,7 +309,12 @@ def test_a_bad_line_is_named_with_its_reason(lines, good, bad, reason):
 
 
 def test_every_shape_has_a_test_above(lines):
-    shown = {shape for shape, *_ in (*DEMONSTRATIONS, *PAIRS)} | {"seed-tasks", "ratings", "rankings"}
+    shown = {shape for shape, *_ in (*DEMONSTRATIONS, *PAIRS)} | {
+        "seed-tasks",
+        "ratings",
+        "rankings",
+        "prompts",
+    }
     assert shown == {shape.name for shape in all_shapes()}
 
 

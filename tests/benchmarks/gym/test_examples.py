@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from motet_alignment.data import read_examples
 from motet_benchmarks import gym
-from motet_benchmarks.gym.examples import comparisons, demonstrations, problems
+from motet_benchmarks.gym.examples import comparisons, demonstrations, problems, prompts
 from motet_benchmarks.toys.cli import app
 
 DRAWN = 2_000
@@ -31,7 +31,10 @@ def test_every_example_is_about_the_problem_at_its_place() -> None:
     asked = list(islice(problems(seed=4, worked=0.5), DRAWN))
     shown = islice(demonstrations(seed=4, worked=0.5), DRAWN)
     compared = islice(comparisons(seed=4, worked=0.5), DRAWN)
-    for problem, one, pair in zip(asked, shown, compared, strict=True):
+    open_ = islice(prompts(seed=4, worked=0.5), DRAWN)
+    for problem, one, pair, question in zip(asked, shown, compared, open_, strict=True):
+        assert question["messages"] == problem.messages()
+        assert (question["answer"], question["family"]) == (problem.answer, problem.family)
         *prompt, answer = one["messages"]
         assert prompt == pair["prompt"] == problem.messages()
         assert [answer] == pair["chosen"] == [{"role": "assistant", "content": problem.target}]
@@ -63,7 +66,8 @@ def test_steps_are_asked_for_as_often_as_told(worked: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "read_as"), [("demonstrations", "demonstration"), ("comparisons", "comparison")]
+    ("kind", "read_as"),
+    [("demonstrations", "demonstration"), ("comparisons", "comparison"), ("prompts", "prompt")],
 )
 def test_the_trainers_read_what_the_command_writes(tmp_path, kind: str, read_as: str) -> None:
     path = tmp_path / "new" / f"{kind}.jsonl"
@@ -71,7 +75,7 @@ def test_the_trainers_read_what_the_command_writes(tmp_path, kind: str, read_as:
     assert ran.exit_code == 0, ran.output
     read = read_examples(path)
     assert (len(read), read.kind, read.problems) == (300, read_as, ())
-    make = {"demonstrations": demonstrations, "comparisons": comparisons}[kind]
+    make = {"demonstrations": demonstrations, "comparisons": comparisons, "prompts": prompts}[kind]
     assert [json.loads(line) for line in path.read_text().splitlines()] == list(
         islice(make(seed=5, worked=0.5), 300)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from motet_alignment.data.shapes import comparisons, demonstrations, scores
+from motet_alignment.data.shapes import comparisons, demonstrations, prompts, scores
 from motet_alignment.data.shapes.shape import Phrase, Reading, RowShape, Shape, columns, plain_phrase
 from motet_alignment.errors import DataError
 
@@ -40,5 +40,5 @@ def shape_named(name: str) -> Shape:
     return _SHAPES[name]
 
 
-for _shape in (*demonstrations.SHAPES, *comparisons.SHAPES, *scores.SHAPES):
+for _shape in (*demonstrations.SHAPES, *comparisons.SHAPES, *scores.SHAPES, *prompts.SHAPES):
     register(_shape)
