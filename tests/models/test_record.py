@@ -8,8 +8,8 @@ import pytest
 
 from motet_benchmarks.toys.card import card
 from motet_benchmarks.toys.cli import RESULTS
-from motet_benchmarks.toys.record import check, read
 from motet_benchmarks.toys.ppo import PPO
+from motet_benchmarks.toys.record import check, read
 from motet_benchmarks.toys.settings import AdapterRecipe, PpoRecipe
 from motet_models import ADAPTERS, EXPERT
 
