@@ -20,7 +20,7 @@ def answered(row: dict, answer: str) -> Answered:
 
 
 def test_it_is_installed_and_grades_as_the_problems_do() -> None:
-    grader = find_grader("gym")
+    grader = find_grader("gym", "--reward gym")
     asked = list(islice(problems(seed=1, worked=0.5), 300))
     said = [text for one in asked for text in (one.target, one.mistaken(one.mistakes[0]))]
     graded = grader(

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 from motet_alignment.errors import AlignmentError, TrainError
 from motet_alignment.train.ppo.rewards.penalties import Penalties
-from motet_alignment.train.ppo.rewards.reward import Answered, Checks, Closes, Reward, answered_by, described
+from motet_alignment.train.ppo.rewards.reward import (
+    Answered,
+    Checks,
+    Closes,
+    Reward,
+    answered_by,
+    described,
+    raised_at,
+)
 from motet_alignment.train.ppo.rollout import Prompt, Rollout
 
 #: What rewards are tried on before the first rollout: a policy may say anything, and so this.
@@ -25,23 +33,34 @@ class Judged:
     parts: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One reward among several."""
+
+    #: What it is called in `Judged.parts`.
+    name: str
+    #: How it was asked for, which errors begin with.
+    said: str
+    reward: Reward
+    weight: float
+
+
 class Rewards:
     """All rewards of a run."""
 
-    def __init__(self, sources: Mapping[str, Reward], weights: Sequence[float], penalties: Penalties) -> None:
-        """`sources` by what names them in options, metrics and errors, with a weight each."""
-        self._sources = dict(zip(sources.items(), weights, strict=True))
-        self._penalties = penalties
+    def __init__(self, sources: Sequence[Source], penalties: Penalties) -> None:
+        """Their weighted sum, less the penalties."""
+        self._sources, self._penalties = tuple(sources), penalties
 
     def __call__(self, rollouts: Sequence[Rollout]) -> list[Judged]:
         """What each answer is worth, in their order. Raises TrainError naming the reward and the sample."""
         answered = [answered_by(rollout) for rollout in rollouts]
         parts: list[dict[str, float]] = [{} for _ in rollouts]
         totals = [0.0] * len(rollouts)
-        for (name, reward), weight in self._sources.items():
-            for place, value in enumerate(asked(name, reward, answered)):
-                parts[place][name] = value
-                totals[place] += weight * value
+        for source in self._sources:
+            for place, value in enumerate(asked(source, answered)):
+                parts[place][source.name] = value
+                totals[place] += source.weight * value
         for place, rollout in enumerate(rollouts):
             taken = self._penalties(rollout)
             parts[place] |= taken
@@ -53,41 +72,38 @@ class Rewards:
 
         Raises AlignmentError naming the reward and the sample.
         """
-        for name, reward in (source for source in self._sources):
-            if isinstance(reward, Checks):
-                reward.check(prompts)
-            first = prompts[0]
-            asked(
-                name,
-                reward,
-                [Answered(first.messages, TRIAL, True, first.row, first.source, first.ids, ())],
-            )
+        first = prompts[0]
+        trial = [Answered(first.messages, TRIAL, True, first.row, first.source, first.ids, ())]
+        for source in self._sources:
+            if isinstance(source.reward, Checks):
+                source.reward.check(prompts)
+            asked(source, trial)
 
     def close(self) -> None:
         """Ends those that have an end."""
-        for _, reward in self._sources:
-            if isinstance(reward, Closes):
-                reward.close()
+        for source in self._sources:
+            if isinstance(source.reward, Closes):
+                source.reward.close()
 
 
-def asked(name: str, reward: Reward, answered: Sequence[Answered]) -> list[float]:
+def asked(source: Source, answered: Sequence[Answered]) -> list[float]:
     """The reward's finite numbers, one an answer. Raises TrainError naming the reward and the sample."""
     if not answered:
         return []
     try:
-        found = list(reward(answered))
+        found = list(source.reward(answered))
     except AlignmentError:
         raise
     except Exception as error:
-        raise TrainError(f"{_option(name)}: {_failure(reward, answered, error)}") from error
+        raise TrainError(f"{source.said}: {_failure(source.reward, answered, error)}") from error
     if len(found) != len(answered):
         raise TrainError(
-            f"{_option(name)}: gave {len(found)} rewards for {len(answered)} answers, from "
-            f"{answered[0].source} to {answered[-1].source}"
+            f"{source.said}: gave {len(found)} rewards for {len(answered)} answers, from {answered[0].source} to "
+            f"{answered[-1].source}"
         )
     for one, value in zip(answered, found, strict=True):
         if isinstance(value, str | bytes) or not _finite(value):
-            raise TrainError(f"{_option(name)}: {value!r} is no finite number, for {described(one)}")
+            raise TrainError(f"{source.said}: {value!r} is no finite number, for {described(one)}")
     return [float(value) for value in found]
 
 
@@ -104,7 +120,7 @@ def _failure(reward: Reward, answered: Sequence[Answered], error: Exception) -> 
 
 
 def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    return f"{raised_at(error)}{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
 def _finite(value: object) -> bool:
@@ -112,7 +128,3 @@ def _finite(value: object) -> bool:
         return math.isfinite(float(value))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return False
-
-
-def _option(name: str) -> str:
-    return f"--reward {name}"

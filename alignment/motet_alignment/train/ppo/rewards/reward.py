@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from motet_alignment.data import Message
@@ -72,6 +75,18 @@ def described(answered: Answered) -> str:
     """Which sample it is, in one line: where it stands, the end of what was asked, the beginning of what was said."""
     asked = answered.messages[-1].content
     return f"{answered.source}, asked {_short(asked)}, answered {_short(answered.answer)}"
+
+
+def raised_at(error: Exception) -> str:
+    """Where in somebody's own code it was raised, as "FILE:LINE: "; empty where it was elsewhere."""
+    libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    others = (*libraries, str(Path(__file__).parent), "<")
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(others) and frame.lineno is not None
+    ]
+    return f"{own[-1].filename}:{own[-1].lineno}: " if own else ""
 
 
 def _short(text: str, most: int = 80) -> str:
