@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,8 @@ class ActorCritic:
         if checkpoints_gradients(settings, self.model):
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
             self.model.train()
-        self.policy_parameters = self._parameters_of(POLICY)
-        self.value_parameters: dict[str, nn.Parameter] = {}
+        self.policy_parameters: Mapping[str, nn.Parameter] = self._parameters_of(POLICY)
+        self.value_parameters: Mapping[str, nn.Parameter] = {}
         if self.head is not None:
             self.value_parameters = self._parameters_of(VALUE) | {
                 f"head.{name}": weight for name, weight in self.head.named_parameters()
@@ -197,6 +197,14 @@ class ActorCritic:
         rows = hidden[torch.arange(len(sequences), device=device), lengths - 1].float()
         scores: list[float] = (rows @ head.T).squeeze(-1).tolist()
         return scores
+
+    def load_policy(self, folder: Path) -> None:
+        """The policy as `save_policy` left it there."""
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(
+            self.model, load_file(folder / "adapter_model.safetensors"), adapter_name=POLICY
+        )
 
     def save_policy(self, folder: Path) -> None:
         """The policy as PEFT saves an adapter, with its own chat template where it has one."""

@@ -76,11 +76,11 @@ def gather_experience(
     together: Together,
     *,
     device: str = "cpu",
-    after: Callable[[int], None] = lambda done: None,
+    after: Callable[[int], None] = lambda more: None,
 ) -> Experience:
     """Weighs rollouts: where one prompt has several answers, they stand side by side.
 
-    `scores` are their rewards, penalties included. `after` is told how many rollouts are done.
+    `scores` are their rewards, penalties included. `after` is told how many more rollouts are done.
     """
     longest = max(len(rollout.ids) for rollout in rollouts)
     mask = torch.zeros(len(rollouts), longest)
@@ -90,7 +90,6 @@ def gather_experience(
         if rollout.logprobs is not None:
             sampled[row, : len(rollout.ids)] = torch.tensor(rollout.logprobs)
     logprobs, reference, entropy, values = (torch.zeros_like(mask) for _ in range(4))
-    done = 0
     for places in cut(rollouts, range(len(rollouts)), settings.batch_tokens or 4096):
         batch = collate(rollouts, places, device)
         rows, width = torch.tensor(places)[:, None], torch.arange(batch.answers.shape[1])
@@ -101,8 +100,7 @@ def gather_experience(
             reference[rows, width] = actor.reference_logprobs(batch).float().cpu()
             if settings.estimator == "gae":
                 values[rows, width] = (actor.values(batch).float() * batch.mask).cpu()
-        done += len(places)
-        after(done)
+        after(len(places))
     if all(rollout.logprobs is None for rollout in rollouts):
         sampled = logprobs
     return _weighed(
@@ -135,7 +133,9 @@ def _weighed(
 ) -> Experience:
     raw = torch.tensor(scores, dtype=torch.float32)
     scored = together.sum(*moments(raw, torch.ones_like(raw)))
-    learnt = whiten(raw, torch.ones_like(raw), shift=False, moments=scored) if settings.whiten_rewards else raw
+    learnt = (
+        whiten(raw, torch.ones_like(raw), shift=False, moments=scored) if settings.whiten_rewards else raw
+    )
     if settings.reward_clip is not None:
         learnt = learnt.clamp(-settings.reward_clip, settings.reward_clip)
     kl = kl_estimate(logprobs, reference) * mask

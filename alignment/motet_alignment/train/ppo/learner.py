@@ -67,12 +67,12 @@ class Learner:
             )
 
     def update(
-        self, experience: Experience, iteration: int, after: Callable[[int], None] = lambda done: None
+        self, experience: Experience, iteration: int, after: Callable[[int], None] = lambda more: None
     ) -> dict[str, float]:
         """Learns from an iteration's experience; means over what was learnt from, for people to read.
 
-        `after` is told how many steps are done. Ends early where the policy has moved further than the settings allow:
-        that step is not taken. Raises TrainError where a loss or a gradient is no number; no step is taken then.
+        `after` is told how many more steps are done. Ends early where the policy has moved further than the settings
+        allow: that step is not taken. Raises TrainError where a loss or a gradient is no number; no step is taken then.
         """
         settings = self.settings
         rate = share_of_rate(settings, iteration)
@@ -91,7 +91,7 @@ class Learner:
                 break
             norms.append(self._step(iteration, found))
             sums.append(found)
-            after(len(norms))
+            after(1)
         self.policy_optimizer.zero_grad()
         if self.value_optimizer is not None:
             self.value_optimizer.zero_grad()
