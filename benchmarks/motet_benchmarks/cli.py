@@ -28,6 +28,7 @@ from motet_benchmarks.options import (
     whole_numbers,
     words,
 )
+from motet_benchmarks.ppo.cli import ppo
 from motet_benchmarks.trials import COUNT, TUNING
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(adapters)
+app.command()(ppo)
 
 
 @app.command()

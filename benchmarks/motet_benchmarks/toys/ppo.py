@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,20 +80,19 @@ def reinforce(
 
     def trained(name: str, judge: str) -> Reinforced:
         def make() -> Reinforced:
-            began = time.monotonic()
             settings = _settings(recipe, name, judge, seed, expert, sft, data, store, work / f"{name}-{seed}")
             done = train(settings)
             if done.adapter is None:
                 raise RuntimeError(f"{name}: the training published nothing")
-            minutes = (time.monotonic() - began) / 60
+            # What the run itself counts: several processes may have had a part in it, where it was killed.
+            minutes = float(str(done.metrics["seconds"])) / 60
             say(f"seed {seed}: {done.adapter.reference} in {minutes:.1f} min")
-            curve = curves.read(done.folder / "metrics.jsonl")
             return Reinforced(
                 done.adapter.reference,
                 minutes,
                 torch.get_num_threads(),
-                int(str(done.metrics["best"])),
-                curve,
+                int(str(done.metrics["best_iteration"])),
+                curves.read(done.folder / "metrics.jsonl"),
             )
 
         return once(work / f"{name}.json", Reinforced, basis, make)

@@ -69,7 +69,7 @@ class Trainer:
             data=[{"path": str(settings.data[0]), "sha256": "0" * 64, "examples": 24}],
             settings={"from": settings.start, "seed": settings.seed, "reward": list(settings.reward)},
         )
-        return Trained(adapter, settings.folder, {"best": 15})
+        return Trained(adapter, settings.folder, {"best_iteration": 15, "seconds": 90.0})
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +182,7 @@ def test_figures_are_those_of_answers_and_runs(done):
         assert one.by_reward.kl == pytest.approx(0.2 * 16)
         assert one.by_reward.kl_at_the_end == pytest.approx(0.2 * 57.5)
         assert one.by_reward.iterations == 60
+        assert one.by_reward.minutes == 1.5
     assert measured.grader_gain.plain.value == pytest.approx(1 - measured.seeds[0].sft.value)
     assert measured.grader_gain.plain.losses == 0
     assert measured.further.plain.value == pytest.approx(

@@ -1,0 +1,68 @@
+"""The measurement of rollouts: both samplers in every round, on the same prompts, so that noise falls on both."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from motet_alignment.train.ppo.rollout import PolicyFiles, Prompt, Sampler
+from motet_benchmarks.ppo.plan import Plan
+from motet_benchmarks.ppo.samples import ARMS, LOADING, ROLLOUTS, Measured, Sample
+
+
+def steps_of(plan: Plan) -> int:
+    """How many measurements `plan` makes, warm-up included, unless time runs out first."""
+    return (plan.rounds + 1) * len(ARMS) * len(plan.batches)
+
+
+def measure(
+    plan: Plan,
+    samplers: Mapping[str, Sampler],
+    policy: Path,
+    prompts: Sequence[Prompt],
+    step: Callable[[str], None],
+    keep: Callable[[Measured], None],
+    clock: Callable[[], float] = time.perf_counter,
+) -> Measured:
+    """One round to warm up, then as many as planned or as time allows, at least one.
+
+    Args:
+        plan: what to measure.
+        samplers: by the arm's name.
+        policy: the adapter in PEFT's files that answers; before every round it is loaded as another version.
+        prompts: that every batch is drawn from, at least as many as the largest has.
+        step: told of every measurement that begins.
+        keep: told after every round of what has been measured so far.
+        clock: in seconds.
+    """
+    rng = random.Random(plan.seed)
+    end = clock() + 60 * plan.minutes
+    measured = Measured((), 0)
+    longest = 0.0
+    for number in range(plan.rounds + 1):
+        begun = clock()
+        if measured.rounds and begun + longest > end:
+            break
+        samples = []
+        for arm in ARMS:
+            before = clock()
+            samplers[arm].follow(PolicyFiles(policy, number))
+            samples.append(Sample(LOADING, arm, 0, number, 0, 0, 0, clock() - before))
+        for batch in plan.batches:
+            asked = rng.sample(prompts, batch)
+            seeds = [rng.randrange(2**31) for _ in asked]
+            # In turn forwards and backwards: none always comes first.
+            for arm in ARMS if number % 2 == 0 else reversed(ARMS):
+                step(f"round {number or 'zero, to warm up'}: {arm}, {batch} at once")
+                before = clock()
+                said = samplers[arm].sample(asked, seeds)
+                seconds = clock() - before
+                lengths = [len(one.ids) for one in said]
+                samples.append(Sample(ROLLOUTS, arm, batch, number, 0, sum(lengths), max(lengths), seconds))
+        if number:
+            measured = Measured((*measured.samples, *samples), measured.rounds + 1)
+            keep(measured)
+        longest = max(longest, clock() - begun)
+    return measured

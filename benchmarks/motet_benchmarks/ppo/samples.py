@@ -1,0 +1,62 @@
+"""What is measured: who answers, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: The arms: who answers.
+ENGINE, TRANSFORMERS = "engine", "transformers"
+ARMS = (ENGINE, TRANSFORMERS)
+
+#: What they are measured on: one call for a batch of answers, loading a version of the policy, a training's iteration.
+ROLLOUTS, LOADING, LOOP = "rollouts", "loading", "loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One arm, measured once."""
+
+    workload: str
+    arm: str
+    batch: int
+    """Prompts at once, of the iteration in the loop; 0 where a version is loaded."""
+    round: int
+    iteration: int
+    """Of the loop; 0 elsewhere."""
+    tokens: int
+    """That were answered."""
+    longest: int
+    """Tokens of the longest answer; 0 in the loop."""
+    seconds: float
+    """Of the answers, or of loading."""
+    other: float = 0.0
+    """Seconds of the iteration's other phases."""
+
+    @property
+    def speed(self) -> float:
+        """Tokens per second."""
+        return self.tokens / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All samples."""
+
+    samples: tuple[Sample, ...]
+    rounds: int
+    """Whole ones, of rollouts."""
+    agreement: float | None = None
+    """Mean difference of a token's log-probability between engine and training, in nats; None without a loop."""
+
+    def of(self, workload: str, arm: str, batch: int | None = None) -> list[Sample]:
+        """Those of one arm, in the order in which both arms have them."""
+        found = [
+            sample
+            for sample in self.samples
+            if (sample.workload, sample.arm) == (workload, arm) and batch in (None, sample.batch)
+        ]
+        return sorted(found, key=lambda sample: (sample.round, sample.iteration))
+
+    def batches(self) -> list[int]:
+        """How many prompts were answered at once."""
+        return sorted({sample.batch for sample in self.samples if sample.workload == ROLLOUTS})
