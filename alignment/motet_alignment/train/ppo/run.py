@@ -23,8 +23,7 @@ from motet_alignment.train.models import Base, find_adapter, open_base
 from motet_alignment.train.ppo.actor_critic import ActorCritic
 from motet_alignment.train.ppo.learner import Learner
 from motet_alignment.train.ppo.prompts import Prompts, read_prompts
-from motet_alignment.train.ppo.rewards import make_rewards
-from motet_alignment.train.ppo.rewards.adapter import reward_adapter
+from motet_alignment.train.ppo.rewards import first_reward_adapter, make_rewards
 from motet_alignment.train.ppo.rounds import Rounds
 from motet_alignment.train.ppo.samplers import make_sampler
 from motet_alignment.train.ppo.settings import PpoSettings
@@ -273,12 +272,10 @@ def _value_start(settings: PpoSettings, base: Base) -> Adapter | None:
     """The reward adapter that values start at; None where they start at nothing, or there are none."""
     if settings.estimator != "gae" or settings.value_start == "base":
         return None
-    first = next((spec for spec in settings.reward if spec.startswith("adapter:")), None)
-    if first is None:
-        if settings.value_start == "reward":
-            raise TrainError("--value-start reward: no --reward is an adapter:NAME")
-        return None
-    return reward_adapter(first.removeprefix("adapter:"), f"--reward {first}", settings.store, base)
+    found = first_reward_adapter(settings, base)
+    if found is None and settings.value_start == "reward":
+        raise TrainError("--value-start reward: no --reward is an adapter:NAME")
+    return found
 
 
 def _describe(
