@@ -9,7 +9,7 @@ import pytest
 from motet_alignment.data import Message
 from motet_alignment.errors import DataError
 from motet_alignment.train.ppo.rewards import Answered
-from motet_alignment.train.ppo.rewards.graders import find_grader
+from motet_alignment.train.ppo.rewards.grader import find_grader
 from motet_benchmarks.gym.examples import problems, prompt
 from motet_benchmarks.gym.grader import GymGrader
 

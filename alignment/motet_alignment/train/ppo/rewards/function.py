@@ -39,8 +39,11 @@ def _module(where: str, said: str) -> ModuleType:
         return _loaded(lambda: importlib.import_module(where), said)
     if not path.is_file():
         raise TrainError(f"{said}: there is no file {where}")
-    # One module a file, whatever its name, and however many of its functions are asked for.
-    name = f"motet_reward_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+    # One module a file as it is now, whatever its name, and however many of its functions are asked for.
+    try:
+        name = f"motet_reward_{hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:16]}"
+    except OSError as error:
+        raise TrainError(f"{said}: {where} can't be read: {error.strerror}") from None
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
