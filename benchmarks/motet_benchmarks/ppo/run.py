@@ -11,12 +11,11 @@ from typing import Any
 
 from motet_alignment.errors import AlignmentError
 from motet_alignment.store import AdapterStore
-from motet_alignment.train import train
+from motet_alignment.train import PpoSettings, train
 from motet_alignment.train.devices import choose_place
 from motet_alignment.train.models import load_model, open_base
 from motet_alignment.train.ppo.prompts import read_prompts
 from motet_alignment.train.ppo.samplers import make_sampler
-from motet_alignment.train.ppo.settings import PpoSettings
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.gym import examples
 from motet_benchmarks.machine import Circumstances

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from motet_alignment.store import Adapter, AdapterStore
-from motet_alignment.train import train
-from motet_alignment.train.ppo.settings import PpoSettings
+from motet_alignment.train import PpoSettings, train
+from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.gym import examples
 from motet_benchmarks.toys import curves
 from motet_benchmarks.toys.adapters import NAMES, REWARD, SFT, Trainings, copy, renewed
@@ -31,12 +31,12 @@ class Reinforced:
     """One PPO training that was done."""
 
     reference: str
-    """Of its adapter, in the seed's store."""
+    """Of its adapter, in the seed's store; the SFT adapter's where no version was better."""
     minutes: float
     threads: int
     """Of torch."""
     published: int
-    """The iteration whose version was best on held-out prompts, and published."""
+    """The iteration whose version was best on held-out prompts, and published; 0 for none."""
     curve: Curve
 
 
@@ -82,13 +82,13 @@ def reinforce(
         def make() -> Reinforced:
             settings = _settings(recipe, name, judge, seed, expert, sft, data, store, work / f"{name}-{seed}")
             done = train(settings)
-            if done.adapter is None:
-                raise RuntimeError(f"{name}: the training published nothing")
+            # Where no version was better than the start, that is what came of it.
+            adapter = done.adapter or sft
             # What the run itself counts: several processes may have had a part in it, where it was killed.
             minutes = float(str(done.metrics["seconds"])) / 60
-            say(f"seed {seed}: {done.adapter.reference} in {minutes:.1f} min")
+            say(f"seed {seed}: {name} in {minutes:.1f} min, {adapter.reference}")
             return Reinforced(
-                done.adapter.reference,
+                adapter.reference,
                 minutes,
                 torch.get_num_threads(),
                 int(str(done.metrics["best_iteration"])),
@@ -142,7 +142,11 @@ def _settings(
 def bundle(run: PpoRun, expert: Path, folder: Path) -> str:
     """Put the adapter trained against the reward adapter into the store `folder`, beside the three that stand there.
 
-    Returns its version. Raises StoreError.
+    Returns its version. Raises StoreError, and BenchmarkError if no version was better than the SFT adapter.
     """
+    if not run.by_reward.published:
+        raise BenchmarkError(
+            f"seed {run.seed}: no version of {PPO} was better than {run.sft.reference} on held-out prompts"
+        )
     with renewed(folder, keep=NAMES) as store:
         return copy(run.store.get(run.by_reward.reference), store, expert, {}).version

@@ -274,3 +274,17 @@ def test_a_pair_without_adapters_is_refused(pair, tmp_path):
     ran = run("--folder", folder, "--results", tmp_path / "toys.json")
     assert ran.exit_code == 2
     assert "has no adapters yet" in " ".join(ran.output.replace("│", " ").split())
+
+
+def test_nothing_is_bundled_that_is_no_better_than_what_it_came_of(done):
+    folder, work, _, _, _ = done
+    held = work / "seed-5" / f"{PPO}.json"
+    before, standing = held.read_text(), _contents(folder / "adapters")
+    told = json.loads(before)
+    told["done"]["published"] = 0
+    held.write_text(json.dumps(told))
+    ran = run("--folder", folder, "--work", work)
+    held.write_text(before)
+    assert ran.exit_code == 2
+    assert f"seed 5: no version of {PPO} was better than {SFT}@" in ran.output
+    assert _contents(folder / "adapters") == standing
