@@ -97,8 +97,7 @@ class Poster:
             raise ValueError(f"answers no JSON: {_text(bytes(found))}") from None
 
     def _told(self, problem: Exception) -> str:
-        url = self._url.partition("?")[0]  # what stands behind may be a key as well
-        text = f"{self._said}: {url} {problem}"
+        text = f"{self._said}: {'' if self._url in self._said else f'{self._url} '}{problem}"
         return text.replace(self._key, "***") if self._key else text
 
     def close(self) -> None:
