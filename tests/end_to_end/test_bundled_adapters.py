@@ -11,6 +11,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from motet_alignment.data import Message
+from motet_alignment.errors import TrainError
 from motet_alignment.store import AdapterStore
 from motet_benchmarks.gym import instances
 from motet_decoding.contrast import Contrast
@@ -107,6 +109,35 @@ def test_rewards_are_those_of_transformers_and_peft(bundled, problems, tokenizer
     rewards = [entry["reward"] for entry in answer.json()["data"]]
     assert rewards == pytest.approx(expected, rel=1e-4, abs=1e-4)
     assert answer.headers["X-Motet-Adapter"] == STORE.get("motet-reward").reference
+
+
+def test_training_takes_the_same_rewards_from_the_server_as_from_the_adapter(bundled, problems):
+    from motet_alignment.train.devices import Place
+    from motet_alignment.train.models import open_base
+    from motet_alignment.train.ppo.actor_critic import ActorCritic
+    from motet_alignment.train.ppo.rewards import make_rewards
+    from motet_alignment.train.ppo.rollout import Prompt, Rollout
+    from motet_alignment.train.ppo.settings import PpoSettings
+
+    specs = ("adapter:motet-reward", "server:motet-reward")
+    settings = PpoSettings(data=["p.jsonl"], reward=specs, url=bundled.url, precision="fp32", device="cpu")
+    base = open_base(settings)
+    actor = ActorCritic(settings, base, Place("cpu", "fp32"), reference=None)
+    rewards = make_rewards(specs, settings.weights, settings, base, actor)
+    prompts = [
+        Prompt(tuple(map(Message.model_validate, problem.messages())), (1,), {}, f"p.jsonl:{place}")
+        for place, problem in enumerate(problems)
+    ]
+    # Nothing at all, and an answer that the context has cut off, are answers too.
+    texts = ["", "1" * base.context, *(problem.answer for problem in problems[2:])]
+    judged = rewards([Rollout(one, (2,), text, True, None) for one, text in zip(prompts, texts, strict=True)])
+    rewards.check(prompts)
+    rewards.close()
+    here, there = ([one.parts[spec] for one in judged] for spec in specs)
+    del here[1], there[1]  # cut off at the context, and before it
+    assert there == pytest.approx(here, rel=1e-4, abs=1e-4)
+    with pytest.raises(TrainError, match=r"server:motet-sft: .*answers 400: .*gives no rewards"):
+        make_rewards(["server:motet-sft"], (1.0,), settings, base, actor).check(prompts)
 
 
 def test_all_of_them_are_listed(bundled):

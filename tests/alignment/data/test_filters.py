@@ -45,6 +45,13 @@ def test_either_answer_of_a_pair_may_be_too_long(lines, tokenizer):
     assert outcome(lines, [row], FilterSettings(max_answer=3, copies=None), tokenizer)[0] == []
 
 
+def test_bounds_on_answers_leave_prompts_alone(lines, tokenizer):
+    rows = [{"prompt": "7"}, {"prompt": "7 7 7 7"}, {"prompt": "7"}]
+    options = FilterSettings(max_prompt=3, min_answer=3, max_answer=5)
+    places, report = outcome(lines, rows, options, tokenizer)
+    assert (places, report.counts) == ([1], {"prompt too long": 1, "duplicate": 1})
+
+
 def test_a_bound_on_length_needs_a_tokenizer(lines):
     with pytest.raises(ValueError, match="need a tokenizer"):
         outcome(lines, [asked("a", "b")], FilterSettings(min_answer=1))

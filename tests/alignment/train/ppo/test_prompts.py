@@ -12,6 +12,8 @@ from motet_alignment.train.models import open_base
 from motet_alignment.train.ppo.prompts import Prompts, read_prompts
 from motet_alignment.train.ppo.settings import PpoSettings
 
+DATA = Path(__file__).parents[5] / "shared" / "data"
+
 
 def asked(content: str) -> dict:
     return {"role": "user", "content": content}
@@ -154,3 +156,25 @@ def test_one_prompt_leaves_none_to_hold_out(read):
     found = read(question(1), question(1))
     assert (len(found.train), found.held_out) == (2, [])
     assert found.notes == ["all prompts are the same, so that none could be held out"]
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("gsm8k/train_300.jsonl", "answer"),
+        ("preference/pairs.jsonl", "chosen"),
+        ("seed_tasks/seed_tasks.jsonl", "instances"),
+    ],
+)
+def test_real_data_is_asked_without_its_answers(read, name, column):
+    file = DATA / name
+    if not file.exists():
+        pytest.skip(f"needs {name} of the real data sets beside the repository")
+    found = read(data=[file], on_bad="skip", held_out=0.1, max_answer=1)
+    asked = [*found.train, *found.held_out]
+    assert len(asked) > 100
+    assert len(found.held_out) > 10
+    for prompt in asked:
+        assert prompt.row[column]
+        assert prompt.messages[-1].role == "user"
+        assert len(prompt.ids) < 512
