@@ -281,6 +281,8 @@ def test_of_many_answers_the_one_that_fails_is_named(made, expert, function):
         ),
         ("return ['1', '2']", r"'1' is no finite number, for prompts\.jsonl:1"),
         ("return [1.0, None]", r"None is no finite number, for prompts\.jsonl:2"),
+        ("return [1.0, [2.0] * 99]", r"\[2\.0, [2.0, ]{70,80}is no finite number, for prompts\.jsonl:2"),
+        ("import torch; return torch.zeros(2, 3)", r"tensor\(\[0\., 0\., 0\.\]\) is no finite number"),
         ("return None", r"TypeError: 'NoneType' object is not iterable"),
         ("return [1, 10 ** 400]", r"0 is no finite number, for prompts\.jsonl:2"),
     ],

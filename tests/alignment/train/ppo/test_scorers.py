@@ -152,6 +152,7 @@ NAN = b'{"rewards": [1, NaN]}'
         ),
         ((404, b"<h1>\n\nnothing here</h1>"), "answers 404: '<h1> nothing here</h1>'; asked for"),
         ((500, b""), "answers 500: nothing; asked for"),
+        ((500, {"error": {"message": "\x1b[2Jgone"}}), "answers 500:  [2Jgone; asked for"),
         (
             (302, b"", {"Location": "http://elsewhere.example/"}),
             "redirects to http://elsewhere.example/ (302), which is not",
@@ -174,6 +175,16 @@ def test_what_is_no_answer_is_told_with_the_url_and_the_sample(scorer, judge, mo
         judge(f"{scorer.url}/score")
     assert str(told.value).startswith(f"--reward {scorer.url}/score: {says}")
     assert "p.jsonl:" in str(told.value)
+    assert len(scorer.asked) == 1
+
+
+def test_a_scorer_that_says_nothing_is_not_waited_for_again(scorer, judge, monkeypatch):
+    done = threading.Event()
+    scorer.answer = lambda path, content: (200, b"") if done.wait(60) else None
+    monkeypatch.setattr(posting, "READ", 0.05)
+    with pytest.raises(TrainError, match="says nothing for 0 s; asked for 2 answers"):
+        judge(scorer.url)
+    done.set()
     assert len(scorer.asked) == 1
 
 
@@ -207,6 +218,11 @@ def test_keys_are_sent_and_never_told(scorer, judge, monkeypatch):
     with pytest.raises(TrainError, match=r"answers 401: wrong key: \*\*\*;"):
         judge(scorer.url)
     assert scorer.asked[0][2]["Authorization"] == "Bearer sesame"
+    monkeypatch.setenv("MOTET_SCORER_KEY", "ses\name")
+    with pytest.raises(
+        TrainError, match=f"--reward {scorer.url}: its key holds characters that no header may$"
+    ):
+        judge(scorer.url)
     with pytest.raises(TrainError, match="a password in a URL would be told in logs") as told:
         judge(scorer.url.replace("://", "://me:sesame@"))
     assert "sesame" not in str(told.value)

@@ -103,7 +103,7 @@ def asked(source: Source, answered: Sequence[Answered]) -> list[float]:
         )
     for one, value in zip(answered, found, strict=True):
         if isinstance(value, str | bytes) or not _finite(value):
-            raise TrainError(f"{source.said}: {value!r} is no finite number, for {described(one)}")
+            raise TrainError(f"{source.said}: {value!r:.80} is no finite number, for {described(one)}")
     return [float(value) for value in found]
 
 
@@ -126,5 +126,5 @@ def _told(error: Exception) -> str:
 def _finite(value: object) -> bool:
     try:
         return math.isfinite(float(value))  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         return False

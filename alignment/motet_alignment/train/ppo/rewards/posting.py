@@ -42,6 +42,9 @@ class Poster:
             raise TrainError(
                 f"{said.partition('://')[0]}...: a password in a URL would be told in logs; leave it out"
             )
+        key = (key or "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise TrainError(f"{said}: its key holds characters that no header may")
         self._said, self._key, self._url = said, key, url
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if key:
@@ -83,6 +86,8 @@ class Poster:
                         raise ValueError(f"answers more than {MOST_BYTES:,} bytes")
                     if time.monotonic() - began > WHOLE:
                         raise ValueError(f"takes more than {WHOLE:.0f} s to answer")
+        except httpx.ReadTimeout:
+            raise ValueError(f"says nothing for {READ:.0f} s") from None
         except httpx.TransportError as problem:
             raise _Failed(f"can't be asked: {type(problem).__name__}: {problem}") from None
         if response.has_redirect_location:
@@ -120,7 +125,8 @@ def batches(items: Sequence[T], sizes: Sequence[int], most: int) -> Iterator[Seq
 def _error(found: bytes) -> str:
     """What an error's body says, be it OpenAI's or not."""
     try:
-        return str(json.loads(found)["error"]["message"])[:500]
+        said = str(json.loads(found)["error"]["message"])[:500]
+        return "".join(letter if letter.isprintable() else " " for letter in said)
     except (ValueError, RecursionError, KeyError, TypeError):
         return _text(found)
 
