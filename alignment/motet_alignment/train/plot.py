@@ -24,16 +24,26 @@ def draw(lines: Sequence[Mapping[str, Any]], folder: Path, title: str) -> None:
         _curve(accuracy, lines, "eval_accuracy", "held-out accuracy", "tab:orange", "o--")
         accuracy.set(ylabel="accuracy", ylim=(0, 1.02))
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    save(figure, folder, "loss")
+
+
+def save(figure: Any, folder: Path, name: str) -> None:
+    """Writes `figure` as NAME.svg and NAME.png, beside and renamed into place."""
     for ending in ("svg", "png"):
-        beside = folder / f"loss.new.{ending}"
+        beside = folder / f"{name}.new.{ending}"
         figure.savefig(beside)
-        beside.replace(folder / f"loss.{ending}")
+        beside.replace(folder / f"{name}.{ending}")
 
 
 def _curve(
     axes: Any, lines: Sequence[Mapping[str, Any]], key: str, label: str, colour: str, style: str
 ) -> None:
-    points = [(line["step"], line[key]) for line in lines if key in line]
-    if points:
-        steps, values = zip(*points, strict=True)
+    steps, values = points(lines, "step", key)
+    if steps:
         axes.plot(steps, values, style, color=colour, label=label, linewidth=1, markersize=3)
+
+
+def points(lines: Sequence[Mapping[str, Any]], across: str, key: str) -> tuple[list[float], list[float]]:
+    """Where lines hold `key`: their `across`, and its values."""
+    found = [(line[across], line[key]) for line in lines if key in line]
+    return [place for place, _ in found], [value for _, value in found]

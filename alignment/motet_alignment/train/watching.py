@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from pathlib import Path
@@ -11,15 +10,14 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 from transformers import TrainerCallback
 
 from motet_alignment.errors import TrainError
 from motet_alignment.train.checkpoints import seal
 from motet_alignment.train.plot import draw
+from motet_alignment.train.record import Metrics, seconds_text
 from motet_alignment.train.trainer import Work
 
-METRICS = "metrics.jsonl"
 # What transformers reports and nobody here asks for.
 _UNASKED = {"epoch", "total_flos", "train_loss", "train_runtime", "train_steps_per_second", "num_tokens"}
 _UNASKED |= {"train_samples_per_second"}
@@ -31,12 +29,7 @@ class Record(TrainerCallback):
     def __init__(self, folder: Path, work: Work, title: str, begin: int) -> None:
         """Continues after step `begin`; later lines, of a run that was killed, are dropped."""
         self._folder, self._work, self._title = folder, work, title
-        self._file = folder / METRICS
-        self.lines = [line for line in read_metrics(self._file) if line["step"] <= begin]
-        beside = self._file.with_suffix(".new")
-        beside.write_text("".join(json.dumps(line) + "\n" for line in self.lines), "utf-8")
-        beside.replace(self._file)
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=begin + 1 if begin else None)
+        self._metrics = Metrics(folder, "step", begin)
         self._epoch = _passes(work)
         self._since = (time.monotonic(), begin)
 
@@ -52,13 +45,8 @@ class Record(TrainerCallback):
         line: dict[str, Any] = {"step": state.global_step, "epoch": self._epoch[state.global_step]}
         if "loss" in figures:
             line |= self._speed(state.global_step)
-        line |= figures
-        self.lines.append(line)
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        for key, value in figures.items():
-            part, name = ("held out", key[5:]) if key.startswith("eval_") else ("training", key)
-            self._board.add_scalar(f"{part}/{name}", value, state.global_step)
+        self._metrics.write(line | figures)
+        self._metrics.scalars(state.global_step, figures)
 
     def _speed(self, step: int) -> dict[str, float]:
         before, last = self._since
@@ -77,12 +65,12 @@ class Record(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Writes everything out."""
-        self._board.close()
+        self._metrics.close()
         self.draw()
 
     def draw(self) -> None:
         """loss.svg and loss.png from all lines so far."""
-        draw(self.lines, self._folder, self._title)
+        draw(self._metrics.lines, self._folder, self._title)
 
 
 class Seal(TrainerCallback):
@@ -168,7 +156,7 @@ class Bar(TrainerCallback):
     def _left(self, step: int) -> str:
         done = max(step - self._begin, 1)
         seconds = (time.monotonic() - self._began) / done * (self._work.plan.steps - step)
-        return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
+        return seconds_text(seconds)
 
 
 def amounts(work: Work, step: int) -> tuple[int, int]:
@@ -184,12 +172,3 @@ def _passes(work: Work) -> list[float]:
         seen += amounts(work, step)[0]
         found.append(round(seen / len(work.samples), 4))
     return found
-
-
-def read_metrics(file: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; the last one may be cut off by a kill and then doesn't count."""
-    try:
-        written = file.read_text("utf-8").split("\n")
-    except FileNotFoundError:
-        return []
-    return [json.loads(line) for line in written[:-1] if line]

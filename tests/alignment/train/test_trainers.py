@@ -21,11 +21,11 @@ from motet_alignment.train import (
     train_reward,
     train_sft,
 )
-from motet_alignment.train.watching import read_metrics
+from motet_alignment.train.record import read_lines
 
 
 def losses(folder: Path) -> list[float]:
-    return [line["loss"] for line in read_metrics(folder / "metrics.jsonl") if "loss" in line]
+    return [line["loss"] for line in read_lines(folder / "metrics.jsonl") if "loss" in line]
 
 
 def test_sft_memorises_publishes_and_records(place, sums):
@@ -41,7 +41,7 @@ def test_sft_memorises_publishes_and_records(place, sums):
     assert (trained.folder / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert (trained.folder / "loss.svg").stat().st_size > 1000
     assert list((trained.folder / "tensorboard").glob("events.*"))
-    line = read_metrics(trained.folder / "metrics.jsonl")[0]
+    line = read_lines(trained.folder / "metrics.jsonl")[0]
     assert {"step", "epoch", "loss", "learning_rate", "grad_norm", "tokens_per_second"} <= line.keys()
     assert json.loads((trained.folder / "result.json").read_text())["adapter"] == trained.adapter.reference
 
@@ -307,7 +307,7 @@ def test_going_on_ends_where_an_unbroken_run_ends(place, sums, pairs, tmp_path, 
     def lines(folder: Path):
         return [
             {key: value for key, value in line.items() if "per_second" not in key}
-            for line in read_metrics(folder / "metrics.jsonl")
+            for line in read_lines(folder / "metrics.jsonl")
         ]
 
     assert lines(unbroken) == lines(broken)
