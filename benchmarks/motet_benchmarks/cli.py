@@ -221,7 +221,7 @@ def everything(
     seed: Seed = 0,
     out: Out = RESULTS,
 ) -> None:
-    """Everything but adapters, on the bundled models, in under ten minutes on two CPU cores."""
+    """Everything but adapters, on the bundled models, in about fifteen minutes on two CPU cores."""
     import asyncio
     from dataclasses import replace
 
@@ -230,6 +230,8 @@ def everything(
     from motet_benchmarks import serving as speed
     from motet_benchmarks.machine import circumstances
     from motet_benchmarks.pair import PAIR, Pair
+    from motet_benchmarks.ppo import plan as rollouts
+    from motet_benchmarks.ppo.run import measure as measure_ppo
     from motet_benchmarks.progress import waiting
     from motet_benchmarks.results import check_folder
     from motet_benchmarks.servers import servers, side_by_side
@@ -251,3 +253,4 @@ def everything(
     with complaints():
         asyncio.run(run())
         maths.measure(replace(maths.SHORT, seed=seed), where=where, out=out)
+        measure_ppo(replace(rollouts.SHORT, seed=seed), where=where, out=out)

@@ -4,30 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from motet_benchmarks.ppo.samples import ENGINE, LOADING, LOOP, ROLLOUTS, TRANSFORMERS, Measured, Sample
+from motet_benchmarks.ppo.samples import (
+    ENGINE,
+    GENERATE,
+    LOADING,
+    LOOP,
+    ROLLOUTS,
+    SAMPLERS,
+    TRANSFORMERS,
+    Measured,
+    Sample,
+)
 from motet_benchmarks.serving.lines import Line
 from motet_benchmarks.statistics import Interval, median, ratio
 
 #: What the engine's rollouts are to be worth, where lengths vary.
 AIM = 3.0
 
-ANSWERS = "rollout tokens per second: engine / transformers"
-PER_HOUR = "iterations per hour: engine / transformers"
+ANSWERS = "rollout tokens per second: engine / transformers' generate"
+OWN_ANSWERS = "rollout tokens per second: engine / transformers sampler"
+PER_HOUR = "iterations per hour: engine / transformers sampler"
 
 
 def lines(measured: Measured) -> list[Line]:
     """The ratios that were measured."""
     found = [
         Line(
-            ANSWERS,
+            name,
             batch,
-            ratio(*(_speeds(measured.of(ROLLOUTS, arm, batch)) for arm in (ENGINE, TRANSFORMERS))),
+            ratio(*(_speeds(measured.of(ROLLOUTS, arm, batch)) for arm in (ENGINE, rival))),
             measured.rounds,
-            AIM,
+            aim,
         )
+        for name, rival, aim in ((ANSWERS, GENERATE, AIM), (OWN_ANSWERS, TRANSFORMERS, None))
         for batch in measured.batches()
     ]
-    loop = [measured.of(LOOP, arm) for arm in (ENGINE, TRANSFORMERS)]
+    loop = [measured.of(LOOP, arm) for arm in SAMPLERS]
     if all(loop):
         found.append(
             Line(PER_HOUR, loop[0][0].batch, ratio(*map(iterations_per_hour, loop)), len(loop[0]), None)
@@ -52,7 +64,7 @@ def loading(measured: Measured) -> Interval:
 
 def idle(measured: Measured, batch: int) -> float:
     """Part of a static batch's rows that has ended while its longest answer goes on: what the engine can win back."""
-    samples = measured.of(ROLLOUTS, TRANSFORMERS, batch)
+    samples = measured.of(ROLLOUTS, GENERATE, batch)
     return 1 - sum(sample.tokens for sample in samples) / sum(sample.longest * batch for sample in samples)
 
 

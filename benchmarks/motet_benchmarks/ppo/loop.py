@@ -10,7 +10,7 @@ from typing import Any
 from motet_alignment.train.ppo.settings import PpoSettings
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.ppo.plan import Plan
-from motet_benchmarks.ppo.samples import ARMS, ENGINE, LOOP, Sample
+from motet_benchmarks.ppo.samples import ENGINE, LOOP, SAMPLERS, Sample
 
 ANSWERING = "seconds_rollout"
 #: An iteration's other phases.
@@ -36,7 +36,7 @@ def measure(
     samples: list[Sample] = []
     apart: list[float] = []
     for number in range(1, plan.loop_rounds + 1):
-        for arm in ARMS if number % 2 else reversed(ARMS):
+        for arm in SAMPLERS if number % 2 else reversed(SAMPLERS):
             step(f"training {number}: {arm}, {plan.iterations} iterations of {plan.prompts}")
             lines = _iterations(train(settings(arm)) / "metrics.jsonl")
             samples += [_sample(arm, number, plan.prompts, line) for line in lines[1:]]

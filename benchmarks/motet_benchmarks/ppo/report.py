@@ -19,7 +19,7 @@ from motet_benchmarks.ppo.lines import (
     speed,
 )
 from motet_benchmarks.ppo.plan import Plan
-from motet_benchmarks.ppo.samples import ARMS, ENGINE, LOOP, Measured
+from motet_benchmarks.ppo.samples import ARMS, ENGINE, LOOP, SAMPLERS, Measured
 from motet_benchmarks.results import Grid
 from motet_benchmarks.serving.lines import Line
 from motet_benchmarks.statistics import Interval, median
@@ -67,7 +67,7 @@ def speed_grid(measured: Measured) -> Grid:
 def loop_grid(measured: Measured) -> Grid:
     """Iterations per hour, and the seconds in them."""
     rows = []
-    for arm in ARMS:
+    for arm in SAMPLERS:
         samples = measured.of(LOOP, arm)
         rows.append(
             (
@@ -130,10 +130,11 @@ def page(grids: Sequence[Grid], plan: Plan, measured: Measured, where: Circumsta
         f"`{where.command}` on {where.sentence()}.",
         "The bundled expert with `motet-sft` answers the same training problems of the gym with the same seeds, at "
         f"temperature 1, in up to {plan.max_answer} tokens; {plan.worked:.0%} of those that have worked steps ask for "
-        "them, so lengths vary. A batch is asked for in one call and awaited, by the engine sampler and by the "
-        f"transformers sampler in turn, in {measured.rounds} rounds after one to warm up ({plan.rounds} were planned, "
-        f"in at most {plan.minutes:g} minutes). In a static batch a row waits until the longest answer has ended; the "
-        "last column of the second table is the part of its steps that nobody asked for.",
+        "them, so lengths vary. A batch is asked for in one call and awaited, in turn from the engine sampler, from "
+        "the transformers sampler, which draws each row by its own seed and parts large batches, and from `generate` "
+        f"as transformers has it, in one static batch; in {measured.rounds} rounds after one to warm up "
+        f"({plan.rounds} were planned, in at most {plan.minutes:g} minutes). In a static batch a row waits until the "
+        "longest answer has ended; the last column of the second table is the part of its steps that nobody asked for.",
         f"Before each round the engine took the policy as a version that it had not seen, in {loading(measured)} "
         "seconds, which are not in the tokens per second.",
     ]
@@ -167,7 +168,7 @@ def plot(measured: Measured, found: Sequence[Line]) -> Figure:
         color="C0",
     )
     ratios.axhline(AIM, color="grey", linestyle=":", label=f"aim {AIM:g}")
-    ratios.set_title("Rollout tokens/s: engine / transformers")
+    ratios.set_title("Rollout tokens/s: engine / transformers' generate")
     batches = measured.batches()
     for place, arm in enumerate(ARMS):
         shown = [speed(measured, arm, batch) for batch in batches]
@@ -184,11 +185,11 @@ def plot(measured: Measured, found: Sequence[Line]) -> Figure:
         axes.legend()
     if measured.of(LOOP, ENGINE):
         answering, rest = (
-            [median([getattr(sample, part) for sample in measured.of(LOOP, arm)]).value for arm in ARMS]
+            [median([getattr(sample, part) for sample in measured.of(LOOP, arm)]).value for arm in SAMPLERS]
             for part in ("seconds", "other")
         )
-        loop.bar(ARMS, answering, label="rollouts", color="C0")
-        loop.bar(ARMS, rest, bottom=answering, label="rewards, experience, update", color="C1")
+        loop.bar(SAMPLERS, answering, label="rollouts", color="C0")
+        loop.bar(SAMPLERS, rest, bottom=answering, label="rewards, experience, update", color="C1")
         loop.set_ylabel("seconds an iteration")
         loop.legend()
         loop.set_title("An iteration's seconds, rollouts by either")

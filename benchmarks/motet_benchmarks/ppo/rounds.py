@@ -1,4 +1,4 @@
-"""The measurement of rollouts: both samplers in every round, on the same prompts, so that noise falls on both."""
+"""The measurement of rollouts: all samplers in every round, on the same prompts, so that noise falls on all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from motet_alignment.train.ppo.rollout import PolicyFiles, Prompt, Sampler
 from motet_benchmarks.ppo.plan import Plan
-from motet_benchmarks.ppo.samples import ARMS, LOADING, ROLLOUTS, Measured, Sample
+from motet_benchmarks.ppo.samples import ARMS, ENGINE, LOADING, ROLLOUTS, Measured, Sample
 
 
 def steps_of(plan: Plan) -> int:
@@ -30,8 +30,8 @@ def measure(
 
     Args:
         plan: what to measure.
-        samplers: by the arm's name.
-        policy: the adapter in PEFT's files that answers; before every round it is loaded as another version.
+        samplers: by the arm's name; all but the engine have the policy already.
+        policy: the same in PEFT's files; before every round the engine loads it as another version.
         prompts: that every batch is drawn from, at least as many as the largest has.
         step: told of every measurement that begins.
         keep: told after every round of what has been measured so far.
@@ -46,10 +46,9 @@ def measure(
         if measured.rounds and begun + longest > end:
             break
         samples = []
-        for arm in ARMS:
-            before = clock()
-            samplers[arm].follow(PolicyFiles(policy, number))
-            samples.append(Sample(LOADING, arm, 0, number, 0, 0, 0, clock() - before))
+        before = clock()
+        samplers[ENGINE].follow(PolicyFiles(policy, number))
+        samples.append(Sample(LOADING, ENGINE, 0, number, 0, 0, 0, clock() - before))
         for batch in plan.batches:
             asked = rng.sample(prompts, batch)
             seeds = [rng.randrange(2**31) for _ in asked]

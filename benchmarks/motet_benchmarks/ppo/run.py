@@ -15,13 +15,15 @@ from motet_alignment.train import PpoSettings, train
 from motet_alignment.train.devices import choose_place
 from motet_alignment.train.models import load_model, open_base
 from motet_alignment.train.ppo.prompts import read_prompts
+from motet_alignment.train.ppo.rollout import Sampler
 from motet_alignment.train.ppo.samplers import make_sampler
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.gym import examples
 from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.ppo import loop, report, rounds
+from motet_benchmarks.ppo.generate import Generate
 from motet_benchmarks.ppo.plan import Plan
-from motet_benchmarks.ppo.samples import ARMS, ENGINE, Measured
+from motet_benchmarks.ppo.samples import ENGINE, GENERATE, SAMPLERS, Measured
 from motet_benchmarks.progress import Steps, waiting
 from motet_benchmarks.results import Grid, check_folder, show
 from motet_models import ADAPTERS, EXPERT
@@ -64,17 +66,20 @@ def measure(plan: Plan, *, where: Circumstances, out: Path) -> None:
 
 
 def _rollouts(plan: Plan, data: Path, keep: Any) -> Measured:
-    settings = {arm: _settings(plan, data, arm) for arm in ARMS}
+    settings = {arm: _settings(plan, data, arm) for arm in SAMPLERS}
     base, place = open_base(settings[ENGINE]), choose_place("auto", "auto")
+    if place.device == "cpu":
+        place = replace(place, precision="fp32")  # as PPO's training has it
     prompts = read_prompts(settings[ENGINE], base).train
     policy = AdapterStore(ADAPTERS).get(POLICY).path
     with ExitStack() as stack:
         with waiting("starting an engine"):
             model = _Policy(load_model(settings[ENGINE], base, place).to(place.device).eval())
-            samplers = {
+            samplers: dict[str, Sampler] = {
                 arm: stack.enter_context(closing(make_sampler(settings[arm], base, place, model)))
-                for arm in ARMS
+                for arm in SAMPLERS
             }
+            samplers[GENERATE] = Generate(model.model.get_base_model(), base, plan.max_answer)
         with Steps("answering side by side", rounds.steps_of(plan)) as steps:
             return rounds.measure(plan, samplers, policy, prompts, steps.next, keep)
 
@@ -83,7 +88,7 @@ def _with_loop(plan: Plan, data: Path, work: Path, measured: Measured) -> Measur
     def trained(settings: PpoSettings) -> Path:
         return train(settings, progress=False).folder
 
-    with Steps("training", len(ARMS) * plan.loop_rounds) as steps:
+    with Steps("training", len(SAMPLERS) * plan.loop_rounds) as steps:
 
         def settings(arm: str) -> PpoSettings:
             return _settings(plan, data, arm, folder=Path(tempfile.mkdtemp(dir=work)) / "run")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: The arms: who answers.
-ENGINE, TRANSFORMERS = "engine", "transformers"
-ARMS = (ENGINE, TRANSFORMERS)
+#: Who answers: the samplers that training knows, and `generate` as transformers has it.
+ENGINE, TRANSFORMERS, GENERATE = "engine", "transformers", "generate"
+ARMS = (ENGINE, TRANSFORMERS, GENERATE)
+#: Those that a training may have.
+SAMPLERS = (ENGINE, TRANSFORMERS)
 
 #: What they are measured on: one call for a batch of answers, loading a version of the policy, a training's iteration.
 ROLLOUTS, LOADING, LOOP = "rollouts", "loading", "loop"

@@ -11,7 +11,7 @@ from motet_alignment.data import Message
 from motet_alignment.train.ppo.rollout import PolicyFiles, Prompt, Rollout
 from motet_benchmarks.ppo.plan import Plan
 from motet_benchmarks.ppo.rounds import measure, steps_of
-from motet_benchmarks.ppo.samples import ARMS, ENGINE, LOADING, ROLLOUTS, TRANSFORMERS
+from motet_benchmarks.ppo.samples import ARMS, ENGINE, GENERATE, LOADING, ROLLOUTS, TRANSFORMERS
 
 PROMPTS = [
     Prompt((Message(role="user", content=str(place)),), (1, place), {}, f"prompts.jsonl:{place + 1}")
@@ -52,7 +52,7 @@ class Fake:
 
 def run(plan: Plan):
     clock = Clock()
-    samplers = {ENGINE: Fake(clock, 0.01), TRANSFORMERS: Fake(clock, 0.04)}
+    samplers = {ENGINE: Fake(clock, 0.01), TRANSFORMERS: Fake(clock, 0.04), GENERATE: Fake(clock, 0.05)}
     steps: list[str] = []
     kept: list[int] = []
     measured = measure(
@@ -61,25 +61,24 @@ def run(plan: Plan):
     return measured, samplers, steps, kept
 
 
-def test_both_answer_the_same_prompts_with_the_same_seeds():
+def test_all_answer_the_same_prompts_with_the_same_seeds():
     plan = Plan(batches=(8, 16), rounds=3)
     measured, samplers, steps, kept = run(plan)
-    engine, transformers = (samplers[arm].calls for arm in ARMS)
-    assert [call[1:] for call in engine] == [call[1:] for call in transformers]
-    assert [len(sources) for _, sources, _ in engine] == [8, 16] * 4
-    assert all(len(set(sources)) == len(sources) for _, sources, _ in engine)
-    assert len({tuple(sources) for _, sources, _ in engine}) == len(engine)
-    assert len({seed for _, _, seeds in engine for seed in seeds}) == 4 * 24
-    assert len(steps) == steps_of(plan) == 16
+    engine, *others = ([call[1:] for call in samplers[arm].calls] for arm in ARMS)
+    assert others == [engine, engine]
+    assert [len(sources) for sources, _ in engine] == [8, 16] * 4
+    assert all(len(set(sources)) == len(sources) for sources, _ in engine)
+    assert len({tuple(sources) for sources, _ in engine}) == len(engine)
+    assert len({seed for _, seeds in engine for seed in seeds}) == 4 * 24
+    assert len(steps) == steps_of(plan) == 24
     assert kept == [1, 2, 3]
     assert measured.rounds == 3
 
 
-def test_neither_always_comes_first():
+def test_none_always_comes_first():
     _, samplers, _, _ = run(Plan(batches=(8,), rounds=3))
     first = [
-        one[0] < other[0]
-        for one, other in zip(samplers[ENGINE].calls, samplers[TRANSFORMERS].calls, strict=True)
+        one[0] < other[0] for one, other in zip(samplers[ENGINE].calls, samplers[GENERATE].calls, strict=True)
     ]
     assert first == [True, False, True, False]
 
@@ -87,17 +86,17 @@ def test_neither_always_comes_first():
 def test_speeds_are_tokens_of_the_answers_without_loading_and_without_the_warm_up():
     measured, samplers, _, _ = run(Plan(batches=(8, 16), rounds=2))
     assert samplers[ENGINE].versions == [0, 1, 2]
-    for arm, speed in ((ENGINE, 100), (TRANSFORMERS, 25)):
+    for arm, speed in ((ENGINE, 100), (TRANSFORMERS, 25), (GENERATE, 20)):
         for batch in (8, 16):
             found = measured.of(ROLLOUTS, arm, batch)
             assert [one.round for one in found] == [1, 2]
             assert [one.tokens for one in found] == [2.5 * batch] * 2
             assert [one.longest for one in found] == [4, 4]
             assert [one.speed for one in found] == pytest.approx([speed] * 2)
-        assert [one.seconds for one in measured.of(LOADING, arm)] == pytest.approx([2, 2])
+    assert [one.seconds for one in measured.of(LOADING, ENGINE)] == pytest.approx([2, 2])
 
 
 def test_no_round_begins_that_might_end_too_late_but_for_the_first():
     assert run(Plan(batches=(16,), rounds=9, minutes=0))[0].rounds == 1
-    # A round of 16 takes 4 seconds of loading, and 40 tokens 0.4 and 1.6.
+    # A round takes 2 seconds for the version, and 0.4, 1.6 and 2 for its 40 tokens.
     assert run(Plan(batches=(16,), rounds=9, minutes=20 / 60))[0].rounds == 2
