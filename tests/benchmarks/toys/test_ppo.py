@@ -18,6 +18,7 @@ from motet_benchmarks.toys.adapters import BASE, NAMES, REWARD, SFT
 from motet_benchmarks.toys.card import card
 from motet_benchmarks.toys.ppo import GRADER, PPO
 from motet_benchmarks.toys.record import check, read, write
+from motet_benchmarks.toys.report import reinforce_seed
 from motet_benchmarks.toys.settings import PpoRecipe
 
 #: What all weights of a pretended adapter are, so that it can be told.
@@ -288,3 +289,32 @@ def test_nothing_is_bundled_that_is_no_better_than_what_it_came_of(done):
     assert ran.exit_code == 2
     assert f"seed 5: no version of {PPO} was better than {SFT}@" in ran.output
     assert _contents(folder / "adapters") == standing
+
+
+def test_the_trainer_understands_what_is_asked_of_it(pair, tmp_path, monkeypatch):
+    """The trainer itself, on a model that gets nothing right: what it starts from is what comes of it."""
+    folder, record, _ = pair
+    monkeypatch.setattr(answers, "answers", spoken)
+    recipe = PpoRecipe(
+        problems=60,
+        iterations=2,
+        prompts=8,
+        epochs=1,
+        minibatches=1,
+        max_answer=8,
+        held_out_prompts=3,
+        eval_every=1,
+        rollouts="transformers",
+    )
+    run, found = reinforce_seed(record, recipe, 5, folder, tmp_path, count=1, say=print)
+    for course in (run.by_reward, run.by_grader):
+        assert course.published == 0
+        assert course.reference == AdapterStore(folder / "adapters").get(SFT).reference
+        assert course.minutes > 0
+        assert course.curve.iterations == (1, 2)
+        assert course.curve.evaluated == (0, 1, 2)
+        assert course.curve.kl_after(0) == pytest.approx(0, abs=1e-5)
+        assert all(figure.value == 0 for figure in course.curve.held_out_right)
+    assert run.by_reward.curve.held_out_reward[0].value != 0
+    assert run.by_grader.curve.held_out_reward[0].value == 0
+    assert found.by_grader == found.sft
