@@ -10,12 +10,14 @@ import typer
 
 from motet_alignment.complaints import complaints
 from motet_alignment.train.options import command
-from motet_alignment.train.settings import DpoSettings, RewardSettings, SftSettings, TrainSettings
+from motet_alignment.train.ppo.settings import PpoSettings
+from motet_alignment.train.settings import AdapterSettings, DpoSettings, RewardSettings, SftSettings
 
 app = typer.Typer(
-    help="Train an adapter: LoRA by supervised fine-tuning, as a reward model, or by preferences (DPO). Done, it is in "
-    "the adapter store, where a running server picks it up. On several GPUs: accelerate launch -m "
-    "motet_alignment.train sft ..., on several CPU processes: torchrun --nproc-per-node 2 -m motet_alignment.train ...",
+    help="Train an adapter: LoRA by supervised fine-tuning, as a reward model, by preferences (DPO), or by rewards for "
+    "its own answers (PPO). Done, it is in the adapter store, where a running server picks it up. On several GPUs: "
+    "accelerate launch -m motet_alignment.train sft ..., on several CPU processes: torchrun --nproc-per-node 2 -m "
+    "motet_alignment.train ...",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,7 +35,7 @@ def stoppable() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def _run(settings: TrainSettings) -> None:
+def _run(settings: AdapterSettings) -> None:
     from motet_alignment.train import train
     from motet_alignment.train.report import report
 
@@ -43,5 +45,5 @@ def _run(settings: TrainSettings) -> None:
         typer.echo(report(settings, trained))
 
 
-for _settings in (SftSettings, RewardSettings, DpoSettings):
+for _settings in (SftSettings, RewardSettings, DpoSettings, PpoSettings):
     app.command(_settings.kind())(command(_settings, _run, stoppable))

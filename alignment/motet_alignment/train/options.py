@@ -29,6 +29,18 @@ _PANELS = {
     "Where and how often": "precision device seed folder resume log_every save_every eval_every evaluate "
     "gradient_checkpointing",
 }
+_REST = "Training"
+# PPO's, which come first; what stands here stands in none of the panels above.
+_PPO_PANELS = {
+    "Rewards": "reward weight gold missing_end_penalty length_penalty length_free",
+    "Rollouts": "rollouts url api_key prompts answers temperature max_answer importance_cap",
+    "Advantages": "estimator gamma gae_lambda whiten_rewards whiten_advantages reward_clip",
+    "PPO": "iterations epochs minibatches clip_range value_clip_range value_coefficient value_learning_rate "
+    "value_start entropy_coefficient",
+    "KL": "reference kl_coefficient kl_target kl_horizon update_kl max_kl",
+    "Evaluation": "eval held_out held_out_prompts eval_every patience evaluate sample_every",
+    "Memory": "batch_tokens gradient_checkpointing engine_memory",
+}
 
 
 def option_of(name: str, field: FieldInfo) -> str:
@@ -45,7 +57,12 @@ def command(
         with around():
             run(collect(settings, given))
 
-    parameters = [_parameter(name, field) for name, field in settings.model_fields.items()]
+    panels = {**_PPO_PANELS, **_PANELS} if settings.kind() == "ppo" else _PANELS
+    fields = [(_panel(name, panels), name, field) for name, field in settings.model_fields.items()]
+    if settings.kind() == "ppo":
+        order = [*_PPO_PANELS, *_PANELS, _REST]
+        fields.sort(key=lambda one: order.index(one[0]))
+    parameters = [_parameter(name, field, panel) for panel, name, field in fields]
     parameters.append(
         inspect.Parameter(
             "config",
@@ -62,7 +79,8 @@ def command(
     )
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    called.__doc__ = inspect.cleandoc(settings.__doc__ or "")
+    paragraphs = inspect.cleandoc(settings.__doc__ or "").split("\n\n")
+    called.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     return called
 
 
@@ -147,7 +165,7 @@ def _complaint(
     return f"--{option}: {reason}, not {first['input']!r}"
 
 
-def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
     option = option_of(name, field)
     kind: Any = _plain(field.annotation)
     if name == "data":
@@ -158,14 +176,14 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         names = [f"--{option}/--no-{option}"] if kind is bool else [f"--{option}"]
         many = typing.get_origin(kind) is tuple
         if many:
-            kind = list[typing.get_args(kind)[0]]  # type: ignore[misc]
+            kind = list[_plain(typing.get_args(kind)[0])]  # type: ignore[misc]
         annotation = Annotated[
             kind | None,
             typer.Option(
                 *names,
                 help=f"{field.description}{_default(field)}",
                 show_default=False,
-                rich_help_panel=_panel(name),
+                rich_help_panel=panel,
             ),
         ]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
@@ -189,5 +207,5 @@ def _default(field: FieldInfo) -> str:
     return f" (default: {value:g})" if isinstance(value, float) else f" (default: {value})"
 
 
-def _panel(name: str) -> str:
-    return next((panel for panel, names in _PANELS.items() if name in names.split()), "Training")
+def _panel(name: str, panels: Mapping[str, str]) -> str:
+    return next((panel for panel, names in panels.items() if name in names.split()), _REST)

@@ -122,7 +122,11 @@ class Run:
             gold = None
             if settings.gold is not None:
                 gold = stack.enter_context(
-                    closing(make_rewards((settings.gold,), (1.0,), settings, base, actor, penalised=False))
+                    closing(
+                        make_rewards(
+                            (settings.gold,), (1.0,), settings, base, actor, option="--gold", penalised=False
+                        )
+                    )
                 )
             rewards.check([*self._prompts.train, *self._prompts.held_out])
             if gold is not None and self._prompts.held_out:

@@ -131,7 +131,7 @@ def test_a_reference_adapter_stays_what_it_was(tmp_path: Path, tiny: Path, actor
 
 
 def test_a_reward_adapter_scores_as_it_does_alone(tmp_path: Path, tiny: Path, pairs: Path, place: dict):
-    """On the base that is trained, with the policy between: the raw scores of the adapter in a classifier of its own."""
+    """On the base that is trained, with the policy between: the raw scores of a classifier of its own."""
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from motet_alignment.errors import TrainError
 from motet_alignment.store import Adapter
@@ -48,7 +49,11 @@ def make_rewards(
     for spec, weight in zip(specs, weights, strict=True):
         said = f"{option} {spec}"
         sources.append(Source(spec, said, _reward(spec, said, settings, base, scorers), weight))
-    return Rewards(sources, Penalties.of(settings) if penalised else Penalties())
+    return Rewards(
+        sources,
+        Penalties.of(settings) if penalised else Penalties(),
+        partial(base.tokenizer.encode, add_special_tokens=False),
+    )
 
 
 def first_reward_adapter(settings: PpoSettings, base: Base) -> Adapter | None:

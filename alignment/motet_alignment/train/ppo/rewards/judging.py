@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from motet_alignment.errors import AlignmentError, TrainError
@@ -48,9 +48,11 @@ class Source:
 class Rewards:
     """All rewards of a run."""
 
-    def __init__(self, sources: Sequence[Source], penalties: Penalties) -> None:
-        """Their weighted sum, less the penalties."""
-        self._sources, self._penalties = tuple(sources), penalties
+    def __init__(
+        self, sources: Sequence[Source], penalties: Penalties, encode: Callable[[str], Sequence[int]]
+    ) -> None:
+        """Their weighted sum, less the penalties. `encode`: a text's tokens, for what they are tried on."""
+        self._sources, self._penalties, self._encode = tuple(sources), penalties, encode
 
     def __call__(self, rollouts: Sequence[Rollout]) -> list[Judged]:
         """What each answer is worth, in their order. Raises TrainError naming the reward and the sample."""
@@ -73,7 +75,8 @@ class Rewards:
         Raises AlignmentError naming the reward and the sample.
         """
         first = prompts[0]
-        trial = [Answered(first.messages, TRIAL, True, first.row, first.source, first.ids, ())]
+        ids = tuple(self._encode(TRIAL))
+        trial = [Answered(first.messages, TRIAL, True, first.row, first.source, first.ids, ids)]
         for source in self._sources:
             if isinstance(source.reward, Checks):
                 source.reward.check(prompts)
