@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -108,23 +109,47 @@ def test_k3_as_the_price_is_another_gradient():
     assert not torch.allclose(biased, exact_gradient(actor, rewards, BETA), rtol=1e-2, atol=1e-3)
 
 
-def test_the_learner_s_own_steps_are_the_gradient_in_expectation():
-    """Every pair of answers through the real experience and learner, a plain step each, weighed by its probability."""
-    actor, rewards = table(3)
-    exact = exact_gradient(actor, rewards, BETA)
-    settings = settings_of(estimator="rloo", prompts=1, answers=2, learning_rate=1.0, clip=1e6)
+def expected_step(actor: TableActor, rewards: Tensor, sampler: Tensor | None, cap: float | None) -> Tensor:
+    """The learner's own plain step, in expectation: every pair of answers through it, weighed by its probability.
+
+    `sampler`: probabilities of all answers under what draws them; None: the policy itself does.
+    """
+    settings = settings_of(
+        estimator="rloo", prompts=1, answers=2, learning_rate=1.0, clip=1e6, importance_cap=cap
+    )
     learner = Learner(actor, settings, together())
     learner.policy_optimizer = torch.optim.SGD([actor.logits], lr=1.0)  # type: ignore[assignment]
     start = actor.logits.detach().clone()
-    probability = actor.distribution(0).detach()
-    expected = torch.zeros_like(exact)
-    every = actor.every_answer()
+    probability = actor.distribution(0).detach() if sampler is None else sampler
+    expected, every = torch.zeros_like(start), actor.every_answer()
     for pair in itertools.product(range(len(every)), repeat=2):
         actor.logits.data = start.clone()
         rollouts = [actor.rollout(0, every[place]) for place in pair]
+        if sampler is not None:
+            said = [(sampler[place].log().item(),) for place in pair]
+            rollouts = [replace(one, logprobs=seen) for one, seen in zip(rollouts, said, strict=True)]
         scores = [rewards[place].item() for place in pair]
         experience = gather_experience(actor, rollouts, scores, settings, BETA, learner.together)
         learner.update(experience, 0)
         expected += probability[list(pair)].prod() * (actor.logits.detach() - start)
-    # The experience is float32.
-    assert torch.allclose(expected, exact, rtol=0, atol=1e-6)
+    actor.logits.data = start
+    return expected
+
+
+def test_the_learner_s_own_steps_are_the_gradient_in_expectation():
+    actor, rewards = table(3)
+    exact = exact_gradient(actor, rewards, BETA)
+    found = expected_step(actor, rewards, None, 2.0)
+    assert torch.allclose(found, exact, rtol=0, atol=1e-6)  # experience is float32
+
+
+def test_weights_make_up_for_a_sampler_that_draws_otherwise():
+    """Answers of one token, where the ratio of tokens is the ratio of answers: uncut weights leave no bias."""
+    dice = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 4, generator=dice, dtype=torch.float64)
+    actor = TableActor(4, 1, logits[0].log_softmax(-1).expand(5, 4))
+    actor.logits.data = logits[1].expand(5, 4).clone()
+    rewards, sampler = torch.tensor([0.4, 1.0, -0.5, 0.8], dtype=torch.float64), logits[2].softmax(-1)
+    exact = exact_gradient(actor, rewards, BETA)
+    assert torch.allclose(expected_step(actor, rewards, sampler, 1e6), exact, rtol=0, atol=1e-6)
+    assert not torch.allclose(expected_step(actor, rewards, sampler, None), exact, rtol=1e-2, atol=1e-2)
