@@ -265,8 +265,8 @@ def test_prompts_are_drawn_in_passes():
 
 def command(place: dict, questions: Path, rewards: Path, folder: Path) -> list[str]:
     options = (
-        "--name even --rollouts transformers --prompts 64 --max-answer 4 --learning-rate 1e-2 --rank 4 --device cpu --minibatches 4 "
-        "--iterations 10 --save-every 1 --eval-every 5 --held-out 0.5 --kl-coefficient 0.001 --schedule constant"
+        "--name even --rollouts transformers --prompts 64 --max-answer 4 --learning-rate 1e-2 --rank 4 --device cpu "
+        "--iterations 10 --save-every 1 --eval-every 5 --held-out 0.5 --kl-coefficient 0.001 --minibatches 4"
     ).split()
     files = ["--model", place["model"], "--store", place["store"], "--folder", folder]
     return [str(part) for part in (questions, "--reward", f"python:{rewards}:even", *files, *options)]
