@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
 from motet_alignment.train.models import Base
 from motet_alignment.train.ppo.rollout import PolicyFiles, Prompt, Rollout
+from motet_alignment.train.ppo.samplers import PolicyModel
 from motet_alignment.train.ppo.samplers.answers import end_tokens, rollout
 
 
 class Generate:
     """A `Sampler` of one call of `generate`; all rows draw from one stream, that of the first seed."""
 
-    def __init__(self, model: Any, base: Base, most: int) -> None:
-        """`model`: the policy; `most`: an answer's most tokens."""
-        self._model, self._base, self._most = model, base, most
+    def __init__(self, policy: PolicyModel, base: Base, most: int) -> None:
+        """`most`: an answer's most tokens."""
+        self._policy, self._base, self._most = policy, base, most
         self._ends = end_tokens(base)
 
     def follow(self, policy: PolicyFiles) -> None:
@@ -32,10 +32,10 @@ class Generate:
         ids = [[padding] * fill + list(prompt.ids) for fill, prompt in zip(filled, prompts, strict=True)]
         mask = [[0] * fill + [1] * (width - fill) for fill in filled]
         torch.manual_seed(seeds[0])
-        with torch.inference_mode():
-            said = self._model.generate(
-                input_ids=torch.tensor(ids, device=self._model.device),
-                attention_mask=torch.tensor(mask, device=self._model.device),
+        with self._policy.as_policy() as model, torch.inference_mode():
+            said = model.generate(
+                input_ids=torch.tensor(ids, device=model.device),
+                attention_mask=torch.tensor(mask, device=model.device),
                 do_sample=not greedy,
                 temperature=None if greedy else 1.0,
                 top_k=None if greedy else 0,

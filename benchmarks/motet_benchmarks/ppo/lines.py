@@ -9,8 +9,10 @@ from motet_benchmarks.ppo.samples import (
     GENERATE,
     LOADING,
     LOOP,
+    REFERENCE,
     ROLLOUTS,
     SAMPLERS,
+    TRAINING,
     TRANSFORMERS,
     Measured,
     Sample,
@@ -23,6 +25,7 @@ AIM = 3.0
 
 ANSWERS = "rollout tokens per second: engine / transformers' generate"
 OWN_ANSWERS = "rollout tokens per second: engine / transformers sampler"
+REFERENCES = "the reference's log-probabilities a second: training / engine"
 PER_HOUR = "iterations per hour: engine / transformers sampler"
 
 
@@ -37,6 +40,16 @@ def lines(measured: Measured) -> list[Line]:
             aim,
         )
         for name, rival, aim in ((ANSWERS, GENERATE, AIM), (OWN_ANSWERS, TRANSFORMERS, None))
+        for batch in measured.batches()
+    ]
+    found += [
+        Line(
+            REFERENCES,
+            batch,
+            ratio(*(_speeds(measured.of(REFERENCE, name, batch)) for name in (TRAINING, ENGINE))),
+            measured.rounds,
+            None,
+        )
         for batch in measured.batches()
     ]
     loop = [measured.of(LOOP, arm) for arm in SAMPLERS]

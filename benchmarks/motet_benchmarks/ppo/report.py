@@ -135,6 +135,8 @@ def page(grids: Sequence[Grid], plan: Plan, measured: Measured, where: Circumsta
         f"as transformers has it, in one static batch; in {measured.rounds} rounds after one to warm up "
         f"({plan.rounds} were planned, in at most {plan.minutes:g} minutes). In a static batch a row waits until the "
         "longest answer has ended; the last column of the second table is the part of its steps that nobody asked for.",
+        "The reference's log-probabilities are those of the engine's answers under `motet-sft`: out of the training "
+        "process, in microbatches, as training takes them, and out of the engine as prompt log-probabilities.",
         f"Before each round the engine took the policy as a version that it had not seen, in {loading(measured)} "
         "seconds, which are not in the tokens per second.",
     ]

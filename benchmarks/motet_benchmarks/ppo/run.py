@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from motet_alignment.errors import AlignmentError
 from motet_alignment.store import AdapterStore
 from motet_alignment.train import PpoSettings, train
 from motet_alignment.train.devices import choose_place
-from motet_alignment.train.models import load_model, open_base
+from motet_alignment.train.models import open_base
+from motet_alignment.train.ppo.actor_critic import ActorCritic
 from motet_alignment.train.ppo.prompts import read_prompts
 from motet_alignment.train.ppo.rollout import Sampler
 from motet_alignment.train.ppo.samplers import make_sampler
@@ -23,7 +25,8 @@ from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.ppo import loop, report, rounds
 from motet_benchmarks.ppo.generate import Generate
 from motet_benchmarks.ppo.plan import Plan
-from motet_benchmarks.ppo.samples import ENGINE, GENERATE, SAMPLERS, Measured
+from motet_benchmarks.ppo.reference import EngineReference, in_training
+from motet_benchmarks.ppo.samples import ENGINE, GENERATE, SAMPLERS, TRAINING, TRANSFORMERS, Measured
 from motet_benchmarks.progress import Steps, waiting
 from motet_benchmarks.results import Grid, check_folder, show
 from motet_models import ADAPTERS, EXPERT
@@ -31,6 +34,8 @@ from motet_models import ADAPTERS, EXPERT
 #: The policy that answers, and what judges it in the loop.
 POLICY, JUDGE = "motet-sft", "motet-reward"
 
+#: What training takes at once where nobody says otherwise, padding included.
+_BATCH_TOKENS = 4096
 #: Prompts that batches are drawn from.
 _PROMPTS = 4096
 
@@ -74,14 +79,19 @@ def _rollouts(plan: Plan, data: Path, keep: Any) -> Measured:
     policy = AdapterStore(ADAPTERS).get(POLICY).path
     with ExitStack() as stack:
         with waiting("starting an engine"):
-            model = _Policy(load_model(settings[ENGINE], base, place).to(place.device).eval())
-            samplers: dict[str, Sampler] = {
-                arm: stack.enter_context(closing(make_sampler(settings[arm], base, place, model)))
-                for arm in SAMPLERS
-            }
-            samplers[GENERATE] = Generate(model.model.get_base_model(), base, plan.max_answer)
+            actor = ActorCritic(settings[ENGINE], base, place, reference=base.start)
+            engine = stack.enter_context(closing(EngineReference(settings[ENGINE], base, place)))
+        samplers: dict[str, Sampler] = {
+            ENGINE: engine,
+            TRANSFORMERS: make_sampler(settings[TRANSFORMERS], base, place, actor),
+            GENERATE: Generate(actor, base, plan.max_answer),
+        }
+        references: dict[str, rounds.Reference] = {
+            ENGINE: engine.logprobs,
+            TRAINING: partial(in_training, actor, tokens=_BATCH_TOKENS, device=place.device),
+        }
         with Steps("answering side by side", rounds.steps_of(plan)) as steps:
-            return rounds.measure(plan, samplers, policy, prompts, steps.next, keep)
+            return rounds.measure(plan, samplers, policy, prompts, references, steps.next, keep)
 
 
 def _with_loop(plan: Plan, data: Path, work: Path, measured: Measured) -> Measured:
@@ -95,18 +105,6 @@ def _with_loop(plan: Plan, data: Path, work: Path, measured: Measured) -> Measur
 
         samples, agreement = loop.measure(plan, settings, trained, steps.next)
     return replace(measured, samples=(*measured.samples, *samples), agreement=agreement)
-
-
-class _Policy:
-    """The policy in this process, as the transformers sampler wants it."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-
-    @contextmanager
-    def as_policy(self) -> Iterator[Any]:
-        """It has no other adapter."""
-        yield self.model
 
 
 def _settings(plan: Plan, data: Path, arm: str, *, folder: Path | None = None) -> PpoSettings:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 #: Who answers: the samplers that training knows, and `generate` as transformers has it.
 ENGINE, TRANSFORMERS, GENERATE = "engine", "transformers", "generate"
 ARMS = (ENGINE, TRANSFORMERS, GENERATE)
+#: Who else can say how likely answers are.
+TRAINING = "training"
 #: Those that a training may have.
 SAMPLERS = (ENGINE, TRANSFORMERS)
 
-#: What they are measured on: one call for a batch of answers, loading a version of the policy, a training's iteration.
-ROLLOUTS, LOADING, LOOP = "rollouts", "loading", "loop"
+#: What they are measured on: one call for a batch of answers, the log-probabilities of these under the reference,
+#: loading a version of the policy, an iteration of a training.
+ROLLOUTS, REFERENCE, LOADING, LOOP = "rollouts", "reference", "loading", "loop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,11 @@ class Sample:
     iteration: int
     """Of the loop; 0 elsewhere."""
     tokens: int
-    """That were answered."""
+    """Of the answers."""
     longest: int
     """Tokens of the longest answer; 0 in the loop."""
     seconds: float
-    """Of the answers, or of loading."""
+    """Of the answers, of their log-probabilities, or of loading."""
     other: float = 0.0
     """Seconds of the iteration's other phases."""
 

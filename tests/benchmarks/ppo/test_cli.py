@@ -32,7 +32,7 @@ def test_a_few_answers_of_a_real_engine(tmp_path: Path, monkeypatch: pytest.Monk
     result = CliRunner().invoke(app, [*words, "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     facts = json.loads((tmp_path / "ppo.json").read_text())
-    assert [line["batch"] for line in facts["ratios"]] == [4, 8] * 2
+    assert [line["batch"] for line in facts["ratios"]] == [4, 8] * 3
     assert all(line["ratio"]["value"] > 0 for line in facts["ratios"])
     assert all(0 <= part < 1 for part in facts["idle"].values())
     assert "rollout tokens per second: engine / transformers' generate" in result.output

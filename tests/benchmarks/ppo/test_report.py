@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from motet_benchmarks.machine import circumstances
-from motet_benchmarks.ppo.lines import ANSWERS, OWN_ANSWERS, PER_HOUR, idle, lines
+from motet_benchmarks.ppo.lines import ANSWERS, OWN_ANSWERS, PER_HOUR, REFERENCES, idle, lines
 from motet_benchmarks.ppo.plan import Plan
 from motet_benchmarks.ppo.report import write
 from motet_benchmarks.ppo.samples import (
@@ -17,7 +17,9 @@ from motet_benchmarks.ppo.samples import (
     GENERATE,
     LOADING,
     LOOP,
+    REFERENCE,
     ROLLOUTS,
+    TRAINING,
     TRANSFORMERS,
     Measured,
     Sample,
@@ -34,6 +36,8 @@ def answered(gains: dict[int, float], rounds: int = 6) -> list[Sample]:
         for batch, gain in gains.items():
             found.append(Sample(ROLLOUTS, ENGINE, batch, number, 0, 10 * batch, 40, number / gain))
             found.append(Sample(ROLLOUTS, GENERATE, batch, number, 0, 10 * batch, 40, float(number)))
+            found.append(Sample(REFERENCE, ENGINE, batch, number, 0, 10 * batch, 40, float(number)))
+            found.append(Sample(REFERENCE, TRAINING, batch, number, 0, 10 * batch, 40, number / 5))
             found.append(Sample(ROLLOUTS, TRANSFORMERS, batch, number, 0, 10 * batch, 40, number / 2))
     return found
 
@@ -47,12 +51,13 @@ LOOPED = [
 
 
 def test_ratios_are_of_rounds_side_by_side():
-    small, large, own, _, hours = lines(Measured((*answered({32: 4.0, 64: 2.0}), *LOOPED), 6))
+    small, large, own, _, weighed, _, hours = lines(Measured((*answered({32: 4.0, 64: 2.0}), *LOOPED), 6))
     assert (small.name, small.batch, small.ratio.value) == (ANSWERS, 32, pytest.approx(4))
     assert (small.ratio.low, small.ratio.high) == pytest.approx((4, 4))
     assert small.verdict == "met"
     assert (large.batch, large.ratio.value, large.verdict) == (64, pytest.approx(2), "missed")
     assert (own.name, own.batch, own.ratio.value, own.verdict) == (OWN_ANSWERS, 32, pytest.approx(2), "")
+    assert (weighed.name, weighed.batch, weighed.ratio.value) == (REFERENCES, 32, pytest.approx(5))
     assert (hours.name, hours.batch, hours.ratio.value) == (PER_HOUR, 128, pytest.approx(3))
     assert hours.verdict == ""
 
@@ -62,7 +67,7 @@ def test_the_interval_is_over_rounds():
     for sample in answered({32: 4.0}, rounds=6):
         if sample.round > 3:
             uneven.append(sample)
-    line, _ = lines(Measured(tuple(uneven), 6))
+    line, *_ = lines(Measured(tuple(uneven), 6))
     assert line.ratio.value == pytest.approx(3)
     assert (line.ratio.low, line.ratio.high) == pytest.approx((2, 4))
     assert line.verdict == "met, within noise"
@@ -78,13 +83,13 @@ def test_files_hold_what_was_measured(tmp_path: Path):
     assert [path.name for path in paths] == ["ppo.json", "ppo.csv", "ppo.md", "ppo.png"]
     facts = json.loads(paths[0].read_text())
     assert facts["plan"]["batches"] == [32, 64]
-    assert [line["ratio"]["value"] for line in facts["ratios"]] == pytest.approx([4, 2, 2, 1, 3])
+    assert [line["ratio"]["value"] for line in facts["ratios"]] == pytest.approx([4, 2, 2, 1, 5, 5, 3])
     assert facts["loading_seconds"]["value"] == 0.25
     assert facts["agreement"] == 2e-6
     with paths[1].open(newline="") as sheet:
         rows = list(csv.DictReader(sheet))
     assert len(rows) == len(measured.samples)
-    assert {row["arm"] for row in rows} == {ENGINE, TRANSFORMERS, GENERATE}
+    assert {row["arm"] for row in rows} == {ENGINE, TRANSFORMERS, GENERATE, TRAINING}
     text = paths[2].read_text()
     for grid in grids:
         assert grid.markdown() in text

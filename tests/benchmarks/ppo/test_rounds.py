@@ -9,9 +9,19 @@ import pytest
 
 from motet_alignment.data import Message
 from motet_alignment.train.ppo.rollout import PolicyFiles, Prompt, Rollout
+from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.ppo.plan import Plan
 from motet_benchmarks.ppo.rounds import measure, steps_of
-from motet_benchmarks.ppo.samples import ARMS, ENGINE, GENERATE, LOADING, ROLLOUTS, TRANSFORMERS
+from motet_benchmarks.ppo.samples import (
+    ARMS,
+    ENGINE,
+    GENERATE,
+    LOADING,
+    REFERENCE,
+    ROLLOUTS,
+    TRAINING,
+    TRANSFORMERS,
+)
 
 PROMPTS = [
     Prompt((Message(role="user", content=str(place)),), (1, place), {}, f"prompts.jsonl:{place + 1}")
@@ -50,13 +60,27 @@ class Fake:
         return said
 
 
-def run(plan: Plan):
+@dataclass
+class Weigher:
+    """Finds all tokens of all answers equally likely."""
+
+    clock: Clock
+    pace: float
+    value: float = -1.0
+
+    def __call__(self, rollouts):
+        self.clock.now += self.pace * sum(len(one.ids) for one in rollouts)
+        return [[self.value] * len(one.ids) for one in rollouts]
+
+
+def run(plan: Plan, apart: float = 0.0):
     clock = Clock()
     samplers = {ENGINE: Fake(clock, 0.01), TRANSFORMERS: Fake(clock, 0.04), GENERATE: Fake(clock, 0.05)}
     steps: list[str] = []
     kept: list[int] = []
+    references = {ENGINE: Weigher(clock, 0.02), TRAINING: Weigher(clock, 0.01, -1 + apart)}
     measured = measure(
-        plan, samplers, POLICY, PROMPTS, steps.append, lambda one: kept.append(one.rounds), clock
+        plan, samplers, POLICY, PROMPTS, references, steps.append, lambda one: kept.append(one.rounds), clock
     )
     return measured, samplers, steps, kept
 
@@ -98,5 +122,19 @@ def test_speeds_are_tokens_of_the_answers_without_loading_and_without_the_warm_u
 
 def test_no_round_begins_that_might_end_too_late_but_for_the_first():
     assert run(Plan(batches=(16,), rounds=9, minutes=0))[0].rounds == 1
-    # A round takes 2 seconds for the version, and 0.4, 1.6 and 2 for its 40 tokens.
-    assert run(Plan(batches=(16,), rounds=9, minutes=20 / 60))[0].rounds == 2
+    # A round takes 2 seconds for the version, and 0.4, 1.6 and 2 for its 40 tokens, and 0.8 and 0.4 for how likely they
+    # are.
+    assert run(Plan(batches=(16,), rounds=9, minutes=24 / 60))[0].rounds == 2
+
+
+def test_references_are_timed_on_the_engines_answers():
+    measured, _, _, _ = run(Plan(batches=(8, 16), rounds=2))
+    for name, speed in ((ENGINE, 50), (TRAINING, 100)):
+        found = measured.of(REFERENCE, name, 16)
+        assert [one.tokens for one in found] == [40, 40]
+        assert [one.speed for one in found] == pytest.approx([speed] * 2)
+
+
+def test_references_of_two_policies_are_not_compared():
+    with pytest.raises(BenchmarkError, match=r"engine and training differ by 0\.1 nats a token"):
+        run(Plan(batches=(8,), rounds=1), apart=0.1)
