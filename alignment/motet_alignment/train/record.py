@@ -57,7 +57,7 @@ class Metrics(Lines):
     def scalars(self, at: int, figures: Mapping[str, float]) -> None:
         """Shows figures in TensorBoard; those that begin with eval_ are held out."""
         for key, value in figures.items():
-            part, name = ("held out", key[5:]) if key.startswith("eval_") else ("training", key)
+            part, name = ("held_out", key[5:]) if key.startswith("eval_") else ("training", key)
             self.board.add_scalar(f"{part}/{name}", value, at)
 
     def close(self) -> None:

@@ -26,6 +26,8 @@ _FIGURES = (
 )
 # The time left is told from so many iterations: a run's answers grow longer or shorter.
 _RECENT = 10
+# A terminal of fewer columns is told iterations and time alone.
+_WIDE = 60
 
 
 class Phase:
@@ -46,7 +48,10 @@ class Phase:
 
     def text(self, name: str) -> str:
         """As the bar says it."""
-        return name if self.total is None else f"{name} {min(self.done, self.total):,} of {self.total:,}"
+        if self.total is None:
+            return name
+        # What is done in one go stays at nothing until all of it is done.
+        return f"{name} {self.done:,} of {self.total:,}" if self.done else f"{name} {self.total:,}"
 
 
 class Bar(Progress):
@@ -58,17 +63,23 @@ class Bar(Progress):
         self._said: list[str] = []
         self._took: deque[float] = deque(maxlen=_RECENT)
         self._since = time.monotonic()
-        super().__init__(
+        columns: list[ProgressColumn] = [
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=max(5, min(40, console.width // 4))),
             TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
             _Told(self.left_text),
-            _Told(self.now, "magenta"),
+        ]
+        if console.width >= _WIDE:
+            columns.append(_Told(self.now, "magenta"))
+        super().__init__(
+            *columns,
             console=console,
             disable=not console.is_terminal or console.quiet,
             refresh_per_second=4,
         )
-        self._bar = self.add_task(title, total=iterations, completed=begin)
+        shortened = Text(title)
+        shortened.truncate(max(10, console.width // 4), overflow="ellipsis")
+        self._bar = self.add_task(shortened.plain, total=iterations, completed=begin)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """The bar's line and the figures'."""

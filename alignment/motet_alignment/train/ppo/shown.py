@@ -52,7 +52,7 @@ def block(samples: Sequence[SampleAnswer], width: int) -> Text:
         for name, text, style in (
             ("prompt", sample.prompt, "dim"),
             ("answer", sample.answer + ("" if sample.ended else " [cut off]"), ""),
-            ("reward", f"{sample.total:.3f}" + (f"  ({judged})" if judged else ""), "cyan"),
+            ("reward", f"{sample.total:.3f}" + (f" ({judged})" if judged else ""), "cyan"),
         ):
             for number, line in enumerate(_lines(text, max(width - _NAME - 2, 10))):
                 shown.append(f"  {'' if number else name:{_NAME}}", "bold")
@@ -68,7 +68,9 @@ def _lines(text: str, width: int) -> list[str]:
         sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in " ".join(text.split())
     )
     # Cut before it is wrapped: a cell holds one sign or half of one.
-    lines = [line.plain for line in Text(plain[: width * (_LINES + 1)]).wrap(Console(width=width), width)]
+    lines = [
+        line.plain.rstrip() for line in Text(plain[: width * (_LINES + 1)]).wrap(Console(width=width), width)
+    ]
     if len(lines) > _LINES:
         last = Text(lines[_LINES - 1] + " ")
         last.append("…")

@@ -112,7 +112,7 @@ class Watch:
 
     def draw(self) -> None:
         """curves.svg and curves.png from all lines so far."""
-        if self._folder is not None and self._metrics is not None:
+        if self._folder is not None and self._metrics is not None and self._metrics.lines:
             draw(self._metrics.lines, self._folder, self._title, target=self._settings.kl_target)
             self._drawn = time.monotonic()
 
