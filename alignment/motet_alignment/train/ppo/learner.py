@@ -80,7 +80,7 @@ class Learner:
         sums: list[Sums] = []
         norms: list[float] = []
         for places in self._minibatches(len(experience.rollouts), iteration):
-            found = self._gradients(experience, places)
+            found = self._gradients(experience, places, iteration)
             stops = (
                 settings.estimator == "gae"
                 and settings.update_kl is not None
@@ -107,7 +107,7 @@ class Learner:
             for step in range(steps):
                 yield order[count * step // steps : count * (step + 1) // steps]
 
-    def _gradients(self, experience: Experience, places: Sequence[int]) -> Sums:
+    def _gradients(self, experience: Experience, places: Sequence[int], iteration: int) -> Sums:
         """Gradients of one minibatch's loss, whatever the number of microbatches and processes it is cut into."""
         settings = self.settings
         tokens, answers = self.together.sum(
@@ -117,8 +117,9 @@ class Learner:
         # PPO's loss is a mean over tokens; REINFORCE's is unbiased only as a sum over an answer's.
         weight = (1 / tokens if settings.estimator == "gae" else 1 / answers).item()
         batches = experience.microbatches(places, settings.batch_tokens or 4096, self.device)
-        for batch in batches:
-            self._policy_backward(experience, batch, weight, sums)
+        if self._policy_learns(iteration):
+            for batch in batches:
+                self._policy_backward(experience, batch, weight, sums)
         if self.value_optimizer is not None:
             for batch in batches:
                 self._value_backward(experience, batch, weight, sums)
@@ -165,9 +166,11 @@ class Learner:
         (loss * weight * self.settings.value_coefficient).backward()
 
     def _step(self, iteration: int, sums: Sums) -> float:
-        """One step of both optimizers; the norm of the policy's gradient before it was clipped."""
+        """One step of those that learn; the norm of the first one's gradient, the policy's, before it was clipped."""
         norms = []
-        pairs = [(self.policy_optimizer, self.actor.policy_parameters)]
+        pairs = []
+        if self._policy_learns(iteration):
+            pairs.append((self.policy_optimizer, self.actor.policy_parameters))
         if self.value_optimizer is not None:
             pairs.append((self.value_optimizer, self.actor.value_parameters))
         for _, parameters in pairs:
@@ -184,6 +187,9 @@ class Learner:
             optimizer.step()
             optimizer.zero_grad()
         return norms[0]
+
+    def _policy_learns(self, iteration: int) -> bool:
+        return self.value_optimizer is None or iteration >= self.settings.value_warm_up
 
     def _set_rates(self, share: float) -> None:
         for group in self.policy_optimizer.param_groups:

@@ -101,6 +101,12 @@ class PpoSettings(AdapterSettings):
         default="auto",
         description="Where the values' adapter starts: at the first reward adapter if there is one, or as nothing.",
     )
+    value_warm_up: int = Field(
+        default=0,
+        ge=0,
+        description="First iterations in which the values alone learn: a policy that steps by values that know nothing "
+        "yet steps by chance.",
+    )
     entropy_coefficient: float = Field(default=0.0, ge=0, description="Weight of the entropy bonus.")
     whiten_rewards: bool = Field(
         default=False, description="Divide an iteration's rewards by their standard deviation."
@@ -198,7 +204,8 @@ class PpoSettings(AdapterSettings):
                 "--estimator rloo takes one step an iteration: --epochs and --minibatches above 1 belong to gae"
             )
         valued = (
-            "gae_lambda gamma clip_range value_clip_range value_coefficient value_learning_rate value_start update_kl "
+            "gae_lambda gamma clip_range value_clip_range value_coefficient value_learning_rate value_start "
+            "value_warm_up update_kl "
             "whiten_advantages"
         ).split()
         for name in valued:
