@@ -27,7 +27,7 @@ def ppo_card(made: MadePpo) -> str:
                 reward=REWARD,
                 version=made.version,
                 iterations=recipe.iterations,
-                prompts=recipe.prompts,
+                prompts=recipe.prompts * recipe.answers,
                 kl_target=recipe.kl_target,
                 rate=recipe.rate,
                 value_rate=recipe.value_rate,
@@ -101,7 +101,8 @@ _HEAD = """\
 `{ppo}` (version `{version}`) goes on from `{sft}` by PPO, `motet train ppo`'s own code: {iterations} iterations of
 {prompts} answers to training problems of the gym, judged by `{reward}`, its KL divergence from `{sft}` held near
 {kl_target:g} nats an answer; learning rates {rate:g} and {value_rate:g} (values). Every few iterations {held_out}
-held-out training problems are answered, and the version with the most right answers to them is the one that is kept.
+held-out training problems are answered, and the version with the most right answers to them is kept: so the grader has
+a say in which version that is, and none in what is learnt.
 The same was done against the gym's grader in the reward adapter's place, which is not bundled. A training takes
 {minutes} minutes on {threads} (`motet models ppo`).
 

@@ -105,6 +105,8 @@ class PpoRecipe:
     """Rounds of answering and learning."""
     prompts: int = 256
     """Answered in each."""
+    answers: int = 1
+    """To each of them."""
     epochs: int = 2
     """Passes over a round's answers."""
     minibatches: int = 4
@@ -113,10 +115,14 @@ class PpoRecipe:
     """Learning rate of the policy."""
     value_rate: float = 1e-3
     """Learning rate of the values' adapter and head."""
+    gae_lambda: float = 0.95
+    """Generalized advantages: 1 trusts rewards alone."""
     kl_coefficient: float = 0.05
     """Price of a nat of KL divergence from the SFT adapter, at first."""
     kl_target: float = 2.0
     """Nats an answer may be away from it."""
+    kl_horizon: int = 2000
+    """Answers in which the price can double or so."""
     max_answer: int = 128
     """Tokens; worked sorting, the longest answer, stays below."""
     held_out_prompts: int = 400
