@@ -329,3 +329,27 @@ def test_rewards_of_a_file_are_not_needed_here(tmp_path: Path):
     ):
         with pytest.raises(ValueError, match=said):
             PpoSettings.model_validate({"data": (path,), **wrong})
+
+
+def test_values_may_learn_alone_at_first(tiny: Path):
+    """The policy stays where it is for so many iterations, and steps in the one after."""
+    settings = settings_of(tiny, value_warm_up=2, learning_rate=1e-2, warm_up=0.0)
+    actor = ActorCritic(settings, open_base(settings), PLACE, reference=None)
+    learner = Learner(actor, settings, Together(PLACE))
+    rollouts, scores = rollouts_of(6), [0.0, 1.0, 0.0, 1.0, 1.0, 0.0]
+    moved = []
+    for iteration in range(3):
+        kept = [
+            {name: weight.detach().clone() for name, weight in parameters.items()}
+            for parameters in (actor.policy_parameters, actor.value_parameters)
+        ]
+        learner.update(gather_experience(actor, rollouts, scores, settings, 0.1, learner.together), iteration)
+        moved.append(
+            [
+                any(not torch.equal(before[name], weight) for name, weight in parameters.items())
+                for before, parameters in zip(
+                    kept, (actor.policy_parameters, actor.value_parameters), strict=True
+                )
+            ]
+        )
+    assert moved == [[False, True], [False, True], [True, True]]
