@@ -109,7 +109,9 @@ class Bar(Progress):
         if not self._took:
             return math.inf
         each = sum(self._took) / len(self._took)
-        return max(0.0, each * (self._iterations - self._done) - (time.monotonic() - self._since))
+        whole = self._iterations - self._done
+        # An iteration that takes longer than the others says nothing of those to come.
+        return each * whole - min(each * min(whole, 1), time.monotonic() - self._since)
 
     def left_text(self) -> str:
         """The time left as the bar says it; nothing before it is known."""

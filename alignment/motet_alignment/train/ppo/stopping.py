@@ -97,8 +97,8 @@ def _over_optimised(history: Sequence[Evaluation]) -> str | None:
         return None
     change = gain(peak.gold, last.gold)
     # The peak was picked as the highest, and this is asked after every evaluation: chance alone would sooner or later
-    # say yes. With Bonferroni's bound the interval holds for all pairs of evaluations at once. A run that goes on too
-    # long loses time; one that ends too early loses the better versions to come.
+    # say yes. With Bonferroni's bound the interval holds for all pairs of evaluations so far at
+    # once. A run that goes on too long loses time; one that ends too early loses the better versions to come.
     looks = len(history) * (len(history) - 1) / 2
     wider = NormalDist().inv_cdf(1 - 0.025 / looks) / NormalDist().inv_cdf(0.975)
     high = change.value + wider * (change.high - change.value)

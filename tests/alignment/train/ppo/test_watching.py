@@ -7,6 +7,7 @@ import json
 import math
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.console import Console
 from motet_alignment.data import Message
 from motet_alignment.errors import TrainError
 from motet_alignment.train.estimates import Estimate
+from motet_alignment.train.ppo import bar as bars
 from motet_alignment.train.ppo import watching
 from motet_alignment.train.ppo.bar import Bar, Phase
 from motet_alignment.train.ppo.plot import draw
@@ -274,6 +276,26 @@ def test_the_bar_fits_every_terminal(width: int):
         assert lines[1] == "reward 1.200  KL 12.00  entropy 1.40  clipped 12%  length 62  1,234 tokens/s"
     else:
         assert lines[1] == "reward 1.200  KL 12.00  entropy 1.40"  # whole figures only
+
+
+def test_the_time_left_is_told_from_iterations_alone(monkeypatch: pytest.MonkeyPatch):
+    now = 1000.0
+    monkeypatch.setattr(bars, "time", SimpleNamespace(monotonic=lambda: now))
+    bar = Bar("ppo adder", 8, 4, Console(file=io.StringIO()))
+    assert bar.left_text() == ""
+    now += 500  # an engine starts, the start is evaluated
+    bar.evaluated()
+    now += 20
+    bar.iteration(5, figures(5))
+    assert bar.left() == 60
+    now += 10
+    assert bar.left_text() == "50 s left"
+    now += 30  # twice as long as the one before
+    assert bar.left() == 40
+    bar.iteration(6, figures(6))
+    assert bar.left_text() == "1.0 min left"  # 20 and 40 s make 30 s each
+    bar.iteration(8, figures(8))
+    assert bar.left() == 0
 
 
 def test_samples_are_the_best_the_worst_and_those_between():
