@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -74,18 +75,21 @@ class TableActor:
 
     def rollout(self, prompt: int, answer: Answer) -> Rollout:
         """An answer as the learner takes it."""
-        asked = Prompt((Message(role="user", content="?"),), (prompt,), {}, f"table:{prompt}")
-        return Rollout(asked, answer, "", True, None)
+        return Rollout(asked(prompt), answer, "", True, None)
 
     def sample(self, prompts: Sequence[int], dice: torch.Generator) -> list[Rollout]:
         """An answer to each prompt."""
-        every, rollouts = self.every_answer(), []
         with torch.no_grad():
-            shares = {prompt: self.distribution(prompt) for prompt in set(prompts)}
-        for prompt in prompts:
-            place = int(torch.multinomial(shares[prompt], 1, generator=dice))
-            rollouts.append(self.rollout(prompt, every[place]))
-        return rollouts
+            shares = torch.stack([self.distribution(prompt) for prompt in range(max(prompts) + 1)])
+        places = torch.multinomial(shares[list(prompts)], 1, generator=dice).squeeze(-1).tolist()
+        every = self.every_answer()
+        return [self.rollout(prompt, every[place]) for prompt, place in zip(prompts, places, strict=True)]
+
+
+@cache
+def asked(prompt: int) -> Prompt:
+    """A prompt of one token."""
+    return Prompt((Message(role="user", content="?"),), (prompt,), {}, f"table:{prompt}")
 
 
 def settings_of(**more: object) -> PpoSettings:
