@@ -112,7 +112,7 @@ def plot(curves: Mapping[str, Mapping[int, Curve]], kl_target: float) -> Figure:
             length.plot(curve.iterations, curve.length, color=colour, label=label)
         kl.axhline(kl_target, color="grey", linestyle=":", label=f"target {kl_target:g}")
         for axes, title in (
-            (right, f"Rewarded by {judge}: held-out answers that are right"),
+            (right, "Held-out answers that are right"),
             (reward, "Reward of held-out answers"),
             (kl, "KL from the SFT adapter, nats an answer"),
             (length, "Tokens an answer"),
@@ -120,6 +120,7 @@ def plot(curves: Mapping[str, Mapping[int, Curve]], kl_target: float) -> Figure:
             axes.set_title(title)
             axes.set_xlabel("iterations")
             axes.legend()
+        right.set_ylabel(f"rewarded by {judge}")
     return figure
 
 

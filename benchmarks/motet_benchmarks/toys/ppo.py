@@ -132,6 +132,7 @@ def _settings(
             "kl_target": recipe.kl_target,
             "kl_horizon": recipe.kl_horizon,
             "max_answer": recipe.max_answer,
+            "held_out": recipe.held_out_prompts / recipe.problems,
             "held_out_prompts": recipe.held_out_prompts,
             "eval_every": recipe.eval_every,
             "rollouts": recipe.rollouts,
