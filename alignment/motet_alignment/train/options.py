@@ -36,7 +36,7 @@ _PPO_PANELS = {
     "Rollouts": "rollouts url api_key prompts answers temperature max_answer importance_cap",
     "Advantages": "estimator gamma gae_lambda whiten_rewards whiten_advantages reward_clip",
     "PPO": "iterations epochs minibatches clip_range value_clip_range value_coefficient value_learning_rate "
-    "value_start entropy_coefficient",
+    "value_start value_warm_up entropy_coefficient",
     "KL": "reference kl_coefficient kl_target kl_horizon update_kl max_kl",
     "Evaluation": "eval held_out held_out_prompts eval_every patience evaluate sample_every",
     "Memory": "batch_tokens gradient_checkpointing engine_memory",

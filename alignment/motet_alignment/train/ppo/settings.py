@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -256,16 +255,3 @@ class PpoSettings(AdapterSettings):
         """The options that decide which weights come out, as JSON values."""
         around = {"save_every", "sample_every", "api_key", "url", "engine_memory"}
         return {key: value for key, value in super().identity().items() if key not in around}
-
-
-def shown(settings: PpoSettings) -> dict[str, Any]:
-    """The settings as a manifest may tell them to everybody: without the key."""
-    told: dict[str, Any] = settings.model_dump(
-        mode="json", by_alias=True, exclude={"data", "folder", "store", "resume", "api_key"}
-    )
-    return told
-
-
-def paths(settings: PpoSettings) -> tuple[Path, ...]:
-    """All files of prompts that the settings name."""
-    return (*settings.data, *settings.eval)
