@@ -1,4 +1,4 @@
-"""The routes by which adapters are listed, published, promoted and rolled back, and vLLM's two, confined to the store.
+"""The routes by which adapters are listed, published, promoted, rolled back and removed, and vLLM's two, confined.
 
 A change is answered when it is live in the process that answers; other processes of the server follow within moments.
 """
@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from motet_alignment.errors import NotFound, StoreError
-from motet_alignment.store import KINDS, Adapter, check_name
+from motet_alignment.errors import NotFound, Refused, StoreError
+from motet_alignment.store import KINDS, Adapter, BaseFingerprint, check_name
 from motet_decoding.errors import RequestError
 from motet_server.adapters.entry import Entry
 from motet_server.adapters.errors import (
@@ -29,6 +29,7 @@ from motet_server.adapters.errors import (
     UploadsError,
 )
 from motet_server.adapters.keeper import listed
+from motet_server.adapters.origin import check_origin
 from motet_server.adapters.service import AdapterService
 from motet_server.adapters.upload import receive_form
 from motet_server.body import read_content
@@ -42,7 +43,7 @@ Respond = Callable[[AdapterService, Request], Awaitable[Response]]
 #: Uploads at once, each of up to --max-adapter-bytes.
 MOST_UPLOADS = 4
 
-_UPLOAD_FIELDS = frozenset({"name", "kind", "promote"})
+_UPLOAD_FIELDS = frozenset({"name", "kind", "promote", "base"})
 
 
 class _Body(BaseModel):
@@ -81,6 +82,7 @@ def attach(app: FastAPI, service: Callable[[], AdapterService | None]) -> None:
         ("GET", "/v1/adapters", _list),
         ("POST", "/v1/adapters", _publish),
         ("GET", "/v1/adapters/{name}", _show),
+        ("DELETE", "/v1/adapters/{name}", _remove),
         ("POST", "/v1/adapters/{name}/promote", _promote),
         ("POST", "/v1/adapters/{name}/rollback", _rollback),
         ("POST", "/v1/load_lora_adapter", _load),
@@ -212,6 +214,8 @@ async def _received(service: AdapterService, request: Request) -> tuple[Adapter,
             raise RequestError("kind", f"must be one of {', '.join(KINDS)}")
         if promote not in ("true", "false"):
             raise RequestError("promote", "must be true or false")
+        if "base" in form:
+            _check_base(form["base"], service)
         adapter = await asyncio.to_thread(
             service.store.publish,
             folder,
@@ -237,6 +241,23 @@ def _check_name(name: str, service: AdapterService) -> None:
         raise RequestError("name", "a model of this server has this name; choose another")
 
 
+def _check_base(text: str, service: AdapterService) -> None:
+    """Files tell the shapes of their base alone; who trained them may say which it was, and is held to it."""
+    try:
+        base = BaseFingerprint.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, ("base", *first["loc"])))
+        raise RequestError(where, f"{first['msg']}; it is the fingerprint of a base model") from None
+    ours = service.settings.base
+    if differ := base.differences(ours, template=False):
+        raise RequestError(
+            "base",
+            f"the adapter was trained on {base.name}; the {' and '.join(differ)} of {ours.name}, which is served "
+            "here, differ",
+        )
+
+
 async def _promote(service: AdapterService, request: Request) -> Response:
     """Lets the name mean another of its versions."""
     name = _own(service, _name(service, request))
@@ -251,6 +272,19 @@ async def _rollback(service: AdapterService, request: Request) -> Response:
         await _read(request, RollbackBody)
     adapter = await asyncio.to_thread(service.store.rollback, name)
     return await _live(service, adapter)
+
+
+async def _remove(service: AdapterService, request: Request) -> Response:
+    """Takes a version, or a name with a single one, out of the store; requests in flight finish on it."""
+    check_origin(request.headers)  # the gate looks at requests with a body only
+    asked = str(request.path_params["name"])
+    _own(service, asked.partition("@")[0])
+    try:
+        removed = await asyncio.to_thread(service.store.remove, asked)
+    except Refused as error:
+        return error_answer(str(error), param="name", status=409, kind="ConflictError")
+    await service.keeper.sync()
+    return JSONResponse({"object": "adapter.version.deleted", "reference": removed, "deleted": True})
 
 
 async def _make_current(service: AdapterService, reference: str, *, status: int = 200) -> Response:

@@ -21,7 +21,7 @@ from tests.server.conftest import Models
 from tests.server.making import make_lora, publish
 from tests.servers import Server, running_server, wait_for
 
-from motet_alignment.store import Adapter, AdapterStore
+from motet_alignment.store import Adapter, AdapterStore, fingerprint
 from motet_decoding.contrast import Contrast
 from motet_decoding.reference import greedy_tokens
 from motet_decoding.testing import CHAT_TEMPLATE, byte_tokenizer
@@ -424,6 +424,43 @@ def test_uploaded_promoted_and_rolled_back_is_live_when_it_is_answered(client, h
         promoted = http.post("/v1/adapters/sent/promote", json={"version": quiet["version"][:6]})
         assert promoted.json()["current"] == quiet["version"]
         assert tokens(ask(client, "sent")) == expected("3")
+
+
+def test_removed_over_http_it_is_gone_once_its_readers_are(client, house, expected):
+    old, new = (upload(house, lora, "sent-off").json()["reference"] for lora in ("1", "2"))
+    chunks = ask(client, old, stream=True, max_tokens=700)
+    start = next(iter(chunks))
+    with house.server.http() as http:
+        current = http.delete(f"/v1/adapters/{new}")
+        assert (current.status_code, current.json()["error"]["param"]) == (409, "name")
+        assert http.delete("/v1/adapters/sent-off").status_code == 409, "which of the two?"
+        forged = http.delete(f"/v1/adapters/{old}", headers={"Origin": "http://evil.example"})
+        assert (forged.status_code, forged.json()["error"]["param"]) == (403, "Origin")
+        removed = http.delete(f"/v1/adapters/{old}")
+        assert (removed.status_code, removed.json()["reference"]) == (200, old)
+        named, ids = streamed(chunks)
+        assert named == {start.model} == {old}
+        assert [*(start.choices[0].model_extra.get("token_ids") or []), *ids][:TOKENS] == expected("1")
+        with pytest.raises(openai.NotFoundError):
+            ask(client, old)
+        assert tokens(ask(client, "sent-off")) == expected("2")
+        assert http.delete(f"/v1/adapters/{old}").status_code == 404
+        assert http.delete("/v1/adapters/sent-off").json()["reference"] == new
+    assert "sent-off" not in house.store.names()
+    wait_for(lambda: "sent-off" not in {name["name"] for name in house.get("/v1/adapters")["data"]})
+
+
+def test_an_upload_is_held_to_the_base_that_it_names(house):
+    known = fingerprint(house.base)
+    assert upload(house, "1", "held", base=known.model_dump_json()).status_code == 201
+    other = known.model_copy(update={"name": "elsewhere", "weights": "0" * 64})
+    refused = upload(house, "1", "held-not", base=other.model_dump_json())
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "base")
+    assert "trained on elsewhere; the weights of" in refused.json()["error"]["message"]
+    broken = upload(house, "1", "held-not", base="{}")
+    assert (broken.status_code, broken.json()["error"]["param"]) == (400, "base.name")
+    assert "held-not" not in house.store.names()
+    house.store.remove("held")
 
 
 @pytest.mark.parametrize(

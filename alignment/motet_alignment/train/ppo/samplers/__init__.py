@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from motet_alignment.errors import TrainError
 from motet_alignment.train.devices import Place
 from motet_alignment.train.models import Base
 from motet_alignment.train.ppo.rollout import Sampler
@@ -32,7 +31,9 @@ def make_sampler(settings: PpoSettings, base: Base, place: Place, policy_model: 
 
         return EngineSampler(settings, base, place)
     if settings.sampler == "server":
-        raise TrainError("--rollouts server: not here yet; take engine or transformers")
+        from motet_alignment.train.ppo.samplers.server_sampler import ServerSampler
+
+        return ServerSampler(settings, base, place)
     from motet_alignment.train.ppo.samplers.transformers_sampler import TransformersSampler
 
     return TransformersSampler(settings, base, policy_model)

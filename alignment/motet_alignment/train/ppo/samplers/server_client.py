@@ -1,0 +1,94 @@
+"""What a training says to a motet server: publish, remove, answer. Nothing goes through a file system."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from openai import APIConnectionError, APIStatusError, AsyncOpenAI, NotFoundError, OpenAI
+
+from motet_alignment.errors import TrainError
+from motet_alignment.store import BaseFingerprint
+from motet_alignment.train.ppo.settings import PpoSettings
+
+#: Files of a policy that a server takes; a chat template if it has its own.
+_FILES = ("adapter_config.json", "adapter_model.safetensors", "chat_template.jinja")
+#: Tries after the first, half a second apart and then up to 8 s: about a minute, in which a server may start again.
+_RETRIES = 10
+#: Seconds without an answer.
+_TIMEOUT = 600.0
+
+
+class ServerClient:
+    """A motet server at `settings.url`. Every failure is a TrainError that names --url."""
+
+    def __init__(self, settings: PpoSettings) -> None:
+        """Asks nothing yet."""
+        self._address = str(settings.url).rstrip("/")
+        self._options: dict[str, Any] = {
+            "base_url": f"{self._address}/v1",
+            "api_key": settings.api_key or os.environ.get("MOTET_API_KEY") or "none",
+            "timeout": _TIMEOUT,
+        }
+        self._client = OpenAI(max_retries=_RETRIES, **self._options)
+
+    def asynchronous(self) -> AsyncOpenAI:
+        """A client for many requests at once; its connections belong to the event loop that it is used in."""
+        return AsyncOpenAI(max_retries=_RETRIES, **self._options)
+
+    def look(self) -> None:
+        """Sees that a motet server with adapters is there, without waiting for one to come."""
+        with self.failures():
+            try:
+                self._client.with_options(max_retries=1).get("/adapters", cast_to=object)
+            except NotFoundError:
+                raise self.trouble("it is no motet server: it has no /v1/adapters") from None
+
+    def publish(self, folder: Path, name: str, base: BaseFingerprint) -> str:
+        """Uploads the adapter in `folder` as the current version of `name`, NAME@VERSION; it answers by then."""
+        files = [
+            ("files", (file, (folder / file).read_bytes())) for file in _FILES if (folder / file).is_file()
+        ]
+        with self.failures():
+            answer: Any = self._client.post(
+                "/adapters",
+                body={"name": name, "kind": "ppo", "base": base.model_dump_json()},
+                files=files,
+                options={"headers": {"Content-Type": "multipart/form-data"}},
+                cast_to=object,
+            )
+        reference = answer.get("reference") if isinstance(answer, dict) else None
+        if not isinstance(reference, str) or not reference.startswith(f"{name}@"):
+            raise self.trouble(f"it published {name} as {reference!r}")
+        return reference
+
+    def remove(self, reference: str, *, waiting: bool = True) -> None:
+        """Takes a version out of the server's store, where it is still there; `waiting` for a server that is away."""
+        client = self._client if waiting else self._client.with_options(max_retries=1)
+        with self.failures(), suppress(NotFoundError):  # somebody may have pruned it
+            client.delete(f"/adapters/{reference}", cast_to=object)
+
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """Says what went wrong with the server."""
+        try:
+            yield
+        except APIConnectionError as problem:
+            reason = problem.__cause__ or problem
+            raise self.trouble(f"no answer ({type(reason).__name__}: {reason})") from problem
+        except APIStatusError as problem:
+            hint = "; give its key with --api-key or $MOTET_API_KEY" if problem.status_code == 401 else ""
+            body = problem.body
+            said = body.get("message") if isinstance(body, dict) else None
+            raise self.trouble(f"{said or problem.message:.1000}{hint}") from problem
+
+    def trouble(self, reason: str) -> TrainError:
+        """An error that names the option."""
+        return TrainError(f"--url {self._address}: {reason}")
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
