@@ -145,8 +145,8 @@ def page(grids: Sequence[Grid], plan: Plan, measured: Measured, where: Circumsta
         parts.append(
             "The loop: what `motet train ppo` runs from `motet-sft` against `motet-reward`, by each sampler in turn "
             f"and {plan.loop_rounds} times, {plan.iterations} iterations each, of which the first doesn't count. "
-            "Saving, evaluating and starting up are not in it, loading the new version is part of the rollouts' seconds. A "
-            f"token's log-probabilities in the engine and in training differ by{apart} nats on average."
+            "Saving, evaluating and starting up are not in it, loading the new version is part of the rollouts' "
+            f"seconds. A token's log-probabilities in the engine and in training differ by{apart} nats on average."
         )
     for grid in grids:
         parts += [f"## {grid.title}", grid.markdown()]
