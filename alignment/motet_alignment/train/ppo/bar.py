@@ -114,9 +114,9 @@ class Bar(Progress):
         return each * whole - min(each * min(whole, 1), time.monotonic() - self._since)
 
     def left_text(self) -> str:
-        """The time left as the bar says it; nothing before it is known."""
+        """The time left as the bar says it; nothing before it is known, and after the last iteration."""
         left = self.left()
-        return f"{seconds_text(left)} left" if math.isfinite(left) else ""
+        return f"{seconds_text(left)} left" if 0 < left < math.inf else ""
 
     def now(self) -> str:
         """What is being done."""
