@@ -17,7 +17,9 @@ from motet_alignment.errors import TrainError
 _WHOLE = "complete.json"
 _RUN = "run.json"
 _LOCK = ".lock"
-_ADAPTER = "adapter"
+# What runs write, beside checkpoints.
+_FOLDERS = ("tensorboard", "adapter", "best", "best.new", "policy")
+_FILES = ("loss", "curves", "metrics", "samples", "result")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -129,8 +131,8 @@ def _known(folder: Path) -> dict[str, Any] | None:
 
 def _clear(folder: Path) -> None:
     """Removes what runs write, and nothing else."""
-    for path in [*folder.glob("checkpoint-*"), folder / "tensorboard", folder / _ADAPTER]:
+    for path in [*folder.glob("checkpoint-*"), *(folder / name for name in _FOLDERS)]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-    for path in [*folder.glob("loss.*"), *folder.glob("metrics.*"), folder / _RUN, folder / "result.json"]:
+    for path in [*(path for name in _FILES for path in folder.glob(f"{name}.*")), folder / _RUN]:
         path.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ class AdapterSettings(BaseModel):
     start: str | None = Field(
         default=None,
         alias="from",
-        description="Go on from this adapter of the store, NAME or NAME@VERSION; DPO takes it as its reference.",
+        description="Go on from this adapter of the store, NAME or NAME@VERSION; DPO and PPO stay close to it.",
     )
     chat_template: Path | None = Field(
         default=None, description="A Jinja file to render with, published along; the base's when left out."

@@ -218,7 +218,6 @@ class Run:
             shutil.copytree(folder / BEST, home)
             self._actor.load_policy(home)
         if chosen == 0:
-            console.print("no version was better than the start, which stays", soft_wrap=True)
             write_json(
                 folder / RESULT, {"adapter": None, "metrics": as_json(metrics), "notes": self._prompts.notes}
             )
