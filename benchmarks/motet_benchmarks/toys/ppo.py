@@ -127,6 +127,7 @@ def _settings(
             "minibatches": recipe.minibatches,
             "learning_rate": recipe.rate,
             "value_learning_rate": recipe.value_rate,
+            "value_warm_up": recipe.value_warm_up,
             "gae_lambda": recipe.gae_lambda,
             "kl_coefficient": recipe.kl_coefficient,
             "kl_target": recipe.kl_target,

@@ -115,6 +115,8 @@ class PpoRecipe:
     """Learning rate of the policy."""
     value_rate: float = 1e-3
     """Learning rate of the values' adapter and head."""
+    value_warm_up: int = 0
+    """First iterations in which the values alone learn."""
     gae_lambda: float = 0.95
     """Generalized advantages: 1 trusts rewards alone."""
     kl_coefficient: float = 0.05
