@@ -11,6 +11,9 @@ def register() -> None:
 
     from motet_decoding.engine import vllm_private
     from motet_decoding.engine.cpu_waiting import wait_gently
+    from motet_decoding.engine.parent import end_with_parent
+
+    end_with_parent()
 
     for architecture in set(vllm_private.architectures()):
         if not architecture.startswith((PAIRED, SCORED)):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import typer
 
@@ -26,13 +28,21 @@ app = typer.Typer(
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """What the user can mend is said in a sentence; Ctrl-C ends quietly and can be gone on from."""
+    """What the user can mend is said in a sentence; Ctrl-C and SIGTERM end quietly and can be gone on from."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with complaints("motet train"):
             yield
     except KeyboardInterrupt:
         typer.echo("motet train: stopped; the same command goes on from the last checkpoint", err=True)
         raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """A service manager's way to say Ctrl-C: engines are ended, and what lies on servers is taken away."""
+    raise KeyboardInterrupt
 
 
 def _run(settings: AdapterSettings) -> None:

@@ -23,7 +23,7 @@ from motet_alignment.train.models import Base, find_adapter, open_base
 from motet_alignment.train.ppo.actor_critic import ActorCritic
 from motet_alignment.train.ppo.learner import Learner
 from motet_alignment.train.ppo.prompts import Prompts, read_prompts
-from motet_alignment.train.ppo.rewards import first_reward_adapter, make_rewards
+from motet_alignment.train.ppo.rewards import first_reward_adapter, make_rewards, reward_references
 from motet_alignment.train.ppo.rounds import Rounds
 from motet_alignment.train.ppo.samplers import make_sampler
 from motet_alignment.train.ppo.settings import PpoSettings
@@ -89,6 +89,7 @@ class Run:
     ) -> None:
         self._settings, self._base, self._place, self._prompts = settings, base, place, prompts
         self._folder, self._learner, self._actor = folder, learner, actor
+        self._reward_adapters = reward_references(settings, base)
 
     def go_on(self, state: State, watch: Watch) -> State:
         """From `state` to the run's end. Everything is checked before the first answer is asked for."""
@@ -179,15 +180,17 @@ class Run:
         return replace(state, published={**state.published, state.iteration: adapter.reference})
 
     def _publish(self, folder: Path, state: State) -> Adapter:
-        coefficients = {"kl_coefficient_now": round(state.kl_coefficient, 6), "iteration": state.iteration}
+        # A version stays as it was published, so it tells nothing that a run that goes on will change.
+        changing = ("iterations", "seconds", "stopped")
+        told = {name: value for name, value in self._metrics(state).items() if name not in changing}
         return publish(
             self._settings,
             self._base,
             self._place,
             folder,
-            metrics=self._metrics(state),
+            metrics=told,
             data=self._prompts.files,
-            also=coefficients,
+            also={"reward_adapters": self._reward_adapters},
         )
 
     def _metrics(self, state: State) -> dict[str, Estimate | float | int | str]:

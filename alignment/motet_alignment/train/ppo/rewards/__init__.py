@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from motet_alignment.errors import TrainError
@@ -26,6 +26,7 @@ __all__ = [
     "Rewards",
     "first_reward_adapter",
     "make_rewards",
+    "reward_references",
 ]
 
 
@@ -61,11 +62,19 @@ def first_reward_adapter(settings: PpoSettings, base: Base) -> Adapter | None:
 
     Raises TrainError, StoreError.
     """
+    return next(_adapters(settings, base), None)
+
+
+def reward_references(settings: PpoSettings, base: Base) -> list[str]:
+    """``NAME@VERSION`` of every reward that is an adapter. Raises TrainError, StoreError."""
+    return [adapter.reference for adapter in _adapters(settings, base)]
+
+
+def _adapters(settings: PpoSettings, base: Base) -> Iterator[Adapter]:
     for spec in settings.reward:
         kind, _, rest = spec.partition(":")
         if kind == "adapter":
-            return reward_adapter(rest, f"--reward {spec}", settings.store, base)
-    return None
+            yield reward_adapter(rest, f"--reward {spec}", settings.store, base)
 
 
 def _reward(spec: str, said: str, settings: PpoSettings, base: Base, scorers: AdapterScorers) -> Reward:
