@@ -124,7 +124,7 @@ class PpoRecipe:
     kl_target: float = 2.0
     """Nats an answer may be away from it."""
     kl_horizon: int = 2000
-    """Answers in which the price can double or so."""
+    """Answers in which the price moves by a fifth at most."""
     max_answer: int = 128
     """Tokens; worked sorting, the longest answer, stays below."""
     held_out_prompts: int = 400

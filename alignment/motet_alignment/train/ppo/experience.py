@@ -15,7 +15,6 @@ from motet_alignment.train.ppo.equations import (
     importance_weights,
     kl_estimate,
     leave_one_out,
-    masked_mean,
     masked_sum,
     moments,
     token_rewards,
@@ -101,8 +100,8 @@ def gather_experience(
             if settings.estimator == "gae":
                 values[rows, width] = (actor.values(batch).float() * batch.mask).cpu()
         after(len(places))
-    if all(rollout.logprobs is None for rollout in rollouts):
-        sampled = logprobs
+    own = torch.tensor([rollout.logprobs is None for rollout in rollouts])
+    sampled = torch.where(own[:, None], logprobs, sampled)
     return _weighed(
         rollouts,
         mask,
@@ -178,6 +177,9 @@ def _weighed(
         "ratio_to_sampler": (sums[4] / tokens).item(),
     }
     if settings.estimator == "gae":
-        figures["explained_variance"] = explained_variance(values, returns, mask)
-        figures["value"] = masked_mean(values, mask).item()
+        seen, expected = (
+            torch.tensor(together.gather(table[mask.bool()].tolist())) for table in (returns, values)
+        )
+        figures["explained_variance"] = explained_variance(expected, seen, torch.ones_like(seen))
+        figures["value"] = expected.mean().item()
     return Experience(rollouts, mask, logprobs, advantages, returns, values, importance, figures)

@@ -106,7 +106,11 @@ class PpoSettings(AdapterSettings):
         description="First iterations in which the values alone learn: a policy that steps by values that know nothing "
         "yet steps by chance.",
     )
-    entropy_coefficient: float = Field(default=0.0, ge=0, description="Weight of the entropy bonus.")
+    entropy_coefficient: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of the entropy bonus, a mean over tokens; for rloo their sum, a mean over answers.",
+    )
     whiten_rewards: bool = Field(
         default=False, description="Divide an iteration's rewards by their standard deviation."
     )
@@ -135,7 +139,9 @@ class PpoSettings(AdapterSettings):
         default=None, gt=0, description="Adapt the price so that an answer's KL is about this many nats."
     )
     kl_horizon: int = Field(
-        default=2000, ge=1, description="With --kl-target: answers in which the price can double or so."
+        default=2000,
+        ge=1,
+        description="With --kl-target: answers in which the price moves by a fifth at most.",
     )
     update_kl: float | None = Field(
         default=0.1,
