@@ -26,6 +26,8 @@ _ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore::FutureWarning,ignore::UserWarning",
     # A forked child of a process whose threads have multiplied matrices can hang at its first product.
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+    # A training that is killed leaves no engine behind (motet's plugin to vLLM reads this).
+    "MOTET_ENDS_WITH_PARENT": "1",
 }
 _CPU_ENVIRONMENT = {
     # In GiB; by itself vLLM would take most of the machine's memory for its cache.
