@@ -4,7 +4,8 @@ Samplers say nothing of the reference: its log-probabilities come from the train
 `prompt_logprobs` were measured against that on 256 answers of the bundled policy (11,259 tokens with their prompts, one
 CPU thread each, cores that had other work too): 11,000 tokens a second for the base and 8,500 for an adapter, against
 7,200 and 6,000 in fp32 and 13,800 for an adapter under bf16 autocast, figures up to 1.2e-5 nats apart. About half a
-second for those answers would be won in fp32, and with it lost that a policy which hasn't moved is exactly at its reference.
+second for those answers would be won in fp32, and with it lost that a policy which hasn't moved is exactly at its
+reference.
 """
 
 from __future__ import annotations
