@@ -57,21 +57,30 @@ def test_the_curls(bundled):
     assert right > wrong
 
 
+def shell(script, folder):
+    """What the commands say, run where they are installed."""
+    commands = script.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
+    done = subprocess.run(
+        ["bash", "-euc", commands], cwd=folder, capture_output=True, text=True, timeout=800, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout + done.stderr
+
+
 @pytest.mark.engine
 @pytest.mark.timeout(900)
 def test_the_loop_from_data_to_answers(bundled, tmp_path):
     (script,) = [block for block in blocks("sh") if "motet train sft" in block]
-    commands = script.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
-    done = subprocess.run(
-        ["bash", "-euc", commands], cwd=tmp_path, capture_output=True, text=True, timeout=800, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert re.search(r"mine@[0-9a-f]{12}", done.stdout + done.stderr)
+    assert re.search(r"mine@[0-9a-f]{12}", shell(script, tmp_path))
     wait_for(lambda: "mine" in [model.id for model in bundled.client().models.list().data])
     question = [{"role": "user", "content": "What is 17 + 25?"}]
     answer = bundled.client().chat.completions.create(model="mine", messages=question, temperature=0)
     assert answer.model.startswith("mine@")
     assert answer.choices[0].message.content
+    # And on to PPO, as printed but for the number of iterations: whether so few make it better is chance.
+    (script,) = [block for block in blocks("sh") if "motet train ppo" in block]
+    done = shell(script.replace("--iterations 20", "--iterations 3"), tmp_path)
+    assert re.search(r"better@[0-9a-f]{12}|no version was better", done), done
 
 
 @pytest.mark.engine
@@ -134,7 +143,7 @@ def known_options(*names):
 #: Whose options a sentence may name without naming the command.
 SPOKEN_OF = [
     ("serve",),
-    *(("train", kind) for kind in ("sft", "dpo", "reward")),
+    *(("train", kind) for kind in ("sft", "dpo", "reward", "ppo")),
     *(("data", name) for name in ("inspect", "convert", "kappa")),
     *(
         ("adapters", name)
