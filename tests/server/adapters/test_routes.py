@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from motet_server.adapters import routes
-from motet_server.adapters.routes import MOST_UPLOADS
+from motet_server.adapters.publishing import MOST_UPLOADS
 
 pytestmark = pytest.mark.anyio
 
