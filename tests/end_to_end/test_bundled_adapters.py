@@ -22,7 +22,8 @@ from motet_models import ADAPTERS, AMATEUR, EXPERT
 pytestmark = pytest.mark.engine
 
 STORE = AdapterStore(ADAPTERS)
-VOICES = ("motet-toy", "motet-sft", "motet-dpo")
+JUDGES = tuple(name for name in STORE.names() if STORE.get(name).kind == "reward")
+VOICES = ("motet-toy", *(name for name in STORE.names() if name not in JUDGES))
 SETTINGS = (None, Contrast(strength=0.5, plausibility=0.05))
 MAX_TOKENS = 24
 
@@ -88,7 +89,8 @@ def test_the_voices_differ_or_the_comparison_would_prove_nothing(problems, refer
     assert len(set(answers)) == len(VOICES)
 
 
-def test_rewards_are_those_of_transformers_and_peft(bundled, problems, tokenizer):
+@pytest.mark.parametrize("judge", JUDGES)
+def test_rewards_are_those_of_transformers_and_peft(bundled, problems, tokenizer, judge):
     conversations = [
         [*problem.messages(), {"role": "assistant", "content": text}]
         for problem in problems
@@ -96,11 +98,11 @@ def test_rewards_are_those_of_transformers_and_peft(bundled, problems, tokenizer
     ]
     answer = httpx.post(
         f"{bundled.url}/v1/rewards",
-        json={"model": "motet-reward", "conversations": conversations},
+        json={"model": judge, "conversations": conversations},
         timeout=120,
     ).raise_for_status()
     base = AutoModelForSequenceClassification.from_pretrained(EXPERT, num_labels=1, dtype=torch.float32)
-    model = PeftModel.from_pretrained(base, STORE.get("motet-reward").path).eval()
+    model = PeftModel.from_pretrained(base, STORE.get(judge).path).eval()
     with torch.no_grad():
         expected = [
             float(model(torch.tensor([tokenizer.apply_chat_template(chat)["input_ids"]])).logits[0, 0])
@@ -108,7 +110,7 @@ def test_rewards_are_those_of_transformers_and_peft(bundled, problems, tokenizer
         ]
     rewards = [entry["reward"] for entry in answer.json()["data"]]
     assert rewards == pytest.approx(expected, rel=1e-4, abs=1e-4)
-    assert answer.headers["X-Motet-Adapter"] == STORE.get("motet-reward").reference
+    assert answer.headers["X-Motet-Adapter"] == STORE.get(judge).reference
 
 
 def test_training_takes_the_same_rewards_from_the_server_as_from_the_adapter(bundled, problems):
@@ -142,4 +144,4 @@ def test_training_takes_the_same_rewards_from_the_server_as_from_the_adapter(bun
 
 def test_all_of_them_are_listed(bundled):
     listed = [model.id for model in bundled.client().models.list().data]
-    assert {*VOICES, "motet-reward"} <= set(listed)
+    assert {*VOICES, *JUDGES} <= set(listed)
