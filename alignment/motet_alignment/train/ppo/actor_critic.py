@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -24,6 +25,9 @@ POLICY, REFERENCE, VALUE = "default", "reference", "value"
 
 #: Scores of sequences of tokens, each read at its last one.
 Score = Callable[[Sequence[Sequence[int]]], list[float]]
+
+# Tokens whose entropy is computed at once: in float32, a vocabulary's logits of many are larger than all else.
+_ENTROPY_TOKENS = 512
 
 
 class ActorCritic:
@@ -52,7 +56,7 @@ class ActorCritic:
         self._batch_tokens = settings.batch_tokens or 4096
         self.temperature = settings.temperature
         self.model: Any = load_model(settings, base, place).to(place.device)
-        self._still()
+        self._anew = False
         self._backbone = getattr(self.model.get_base_model(), self.model.get_base_model().base_model_prefix)
         self.reference = None if reference is None else REFERENCE
         if reference is not None:
@@ -62,7 +66,8 @@ class ActorCritic:
             self.head = self._add_values(settings, reward)
         if checkpoints_gradients(settings, self.model):
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
-            self.model.train()
+            self._anew = True
+        self._still()
         self.policy_parameters: Mapping[str, nn.Parameter] = self._parameters_of(POLICY)
         self.value_parameters: Mapping[str, nn.Parameter] = {}
         if self.head is not None:
@@ -72,13 +77,16 @@ class ActorCritic:
         self._at_work(POLICY)
 
     def _still(self) -> None:
-        # The policy that learns must be the one that answered: an adapter's dropout would make it another.
-        self.model.eval()
+        """To be called whenever an adapter was loaded, which brings its dropout and PEFT's own choice of mode."""
+        # Layers compute gradients anew in training mode alone.
+        self.model.train(self._anew)
+        # The policy that learns must be the one that answered: dropout would make it another.
         for module in self.model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
-            if isinstance(getattr(module, "attention_dropout", None), float):
-                module.attention_dropout = 0.0
+            for name, value in vars(module).items():
+                if "dropout" in name and isinstance(value, float):
+                    setattr(module, name, 0.0)
 
     def _add_values(self, settings: PpoSettings, reward: Adapter | None) -> nn.Linear:
         size = self.model.get_base_model().config.get_text_config().hidden_size
@@ -91,13 +99,12 @@ class ActorCritic:
             self.model.load_adapter(str(reward.engine_path), VALUE, is_trainable=True)
             with torch.no_grad():
                 head.weight.copy_(_head(reward, size))
-        self._still()
         return head
 
     def _parameters_of(self, adapter: str) -> dict[str, nn.Parameter]:
-        found = {
-            name: weight for name, weight in self.model.named_parameters() if f".{adapter}." in f"{name}."
-        }
+        # The base may have modules of that name too.
+        own = re.compile(rf"\.lora_\w+\.{adapter}(\.|$)")
+        found = {name: weight for name, weight in self.model.named_parameters() if own.search(name)}
         for weight in found.values():
             weight.data = weight.data.float()
         return found
@@ -108,9 +115,13 @@ class ActorCritic:
 
     @contextmanager
     def as_policy(self) -> Iterator[Any]:
-        """The model with the policy at work."""
+        """The model with the policy at work, and as one that answers: with a cache."""
         self._at_work(POLICY)
-        yield self.model
+        self.model.eval()
+        try:
+            yield self.model
+        finally:
+            self.model.train(self._anew)
 
     def _autocast(self) -> Any:
         return torch.autocast(
@@ -144,7 +155,8 @@ class ActorCritic:
         if not with_entropy:
             return found, None
         # Rows without a token are left out: what a model says behind its end may be anything.
-        spread = entropy(logits[:, :width][batch.mask], self.temperature)
+        rows = logits[:, :width][batch.mask].split(_ENTROPY_TOKENS)
+        spread = torch.cat([entropy(part, self.temperature) for part in rows])
         return found, torch.zeros_like(found).masked_scatter(batch.mask, spread)
 
     def values(self, batch: Microbatch) -> Tensor:

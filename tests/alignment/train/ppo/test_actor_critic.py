@@ -11,8 +11,8 @@ from tests.alignment.train.conftest import write_lines
 
 from motet_alignment.data import Message
 from motet_alignment.errors import TrainError
-from motet_alignment.store import AdapterStore
-from motet_alignment.train import PpoSettings, RewardSettings, train
+from motet_alignment.store import Adapter, AdapterStore
+from motet_alignment.train import PpoSettings
 from motet_alignment.train.devices import Place
 from motet_alignment.train.models import open_base
 from motet_alignment.train.ppo.actor_critic import ActorCritic
@@ -130,15 +130,12 @@ def test_a_reference_adapter_stays_what_it_was(tmp_path: Path, tiny: Path, actor
     assert (after - before).abs().max() > 1e-5
 
 
-def test_a_reward_adapter_scores_as_it_does_alone(tmp_path: Path, tiny: Path, pairs: Path, place: dict):
+def test_a_reward_adapter_scores_as_it_does_alone(tmp_path: Path, tiny: Path, judge: Adapter):
     """On the base that is trained, with the policy between: the raw scores of a classifier of its own."""
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification
 
-    judge = train(
-        RewardSettings(**{**place, "data": (pairs,), "name": "judge", "learning_rate": 5e-3, "held_out": 0.0})
-    ).adapter
-    settings = settings_of(tiny, reward=("adapter:judge",), store=place["store"])
+    settings = settings_of(tiny, reward=("adapter:judge",))
     actor = stirred(ActorCritic(settings, open_base(settings), PLACE, reference=None, reward=None))
     score = actor.add_reward(judge)
     sequences = [[*rollout.prompt.ids, *rollout.ids] for rollout in rollouts_of(7)]
