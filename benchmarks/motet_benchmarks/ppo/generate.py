@@ -9,7 +9,7 @@ import torch
 from motet_alignment.train.models import Base
 from motet_alignment.train.ppo.rollout import PolicyFiles, Prompt, Rollout
 from motet_alignment.train.ppo.samplers import PolicyModel
-from motet_alignment.train.ppo.samplers.answers import end_tokens, rollout
+from motet_alignment.train.ppo.samplers.answers import end_tokens, rollout, until_end
 
 
 class Generate:
@@ -46,7 +46,7 @@ class Generate:
             )
         rows = said[:, width:].tolist()
         return [
-            rollout(prompt, self._cut(row), self._base, self._ends)
+            rollout(prompt, until_end(row, self._ends), self._base, self._ends)
             for prompt, row in zip(prompts, rows, strict=True)
         ]
 
@@ -55,8 +55,3 @@ class Generate:
 
     def close(self) -> None:
         """Nothing to end."""
-
-    def _cut(self, row: list[int]) -> list[int]:
-        """Without the padding behind the end token."""
-        ends = (place for place, token in enumerate(row) if token in self._ends)
-        return row[: next(ends, len(row)) + 1]

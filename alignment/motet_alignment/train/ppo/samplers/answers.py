@@ -26,6 +26,12 @@ def room(prompt: Prompt, base: Base, most: int) -> int:
     return min(most, base.context - len(prompt.ids))
 
 
+def until_end(ids: Sequence[int], ends: Sequence[int]) -> list[int]:
+    """The answer up to its end token, without the padding behind."""
+    places = (place for place, token in enumerate(ids) if token in ends)
+    return list(ids[: next(places, len(ids)) + 1])
+
+
 def rollout(
     prompt: Prompt,
     ids: Sequence[int],

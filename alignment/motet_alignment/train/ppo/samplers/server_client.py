@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from openai import APIConnectionError, APIStatusError, AsyncOpenAI, NotFoundError, OpenAI
+from openai import APIConnectionError, APIStatusError, AsyncOpenAI, NotFoundError, OpenAI, Timeout
 
 from motet_alignment.errors import TrainError
 from motet_alignment.store import BaseFingerprint
@@ -18,8 +19,10 @@ from motet_alignment.train.ppo.settings import PpoSettings
 _FILES = ("adapter_config.json", "adapter_model.safetensors", "chat_template.jinja")
 #: Tries after the first, half a second apart and then up to 8 s: about a minute, in which a server may start again.
 _RETRIES = 10
-#: Seconds without an answer.
-_TIMEOUT = 600.0
+#: Seconds without an answer, and without a connection.
+_TIMEOUT = Timeout(600.0, connect=30.0)
+#: The same where a run ends, maybe because the server is gone.
+_PARTING = 30.0
 
 
 class ServerClient:
@@ -43,9 +46,11 @@ class ServerClient:
         """Sees that a motet server with adapters is there, without waiting for one to come."""
         with self.failures():
             try:
-                self._client.with_options(max_retries=1).get("/adapters", cast_to=object)
+                answer: Any = self._client.with_options(max_retries=1).get("/adapters", cast_to=object)
             except NotFoundError:
-                raise self.trouble("it is no motet server: it has no /v1/adapters") from None
+                answer = None
+        if not isinstance(answer, dict) or "data" not in answer:
+            raise self.trouble("it is no motet server: it has no /v1/adapters")
 
     def publish(self, folder: Path, name: str, base: BaseFingerprint) -> str:
         """Uploads the adapter in `folder` as the current version of `name`, NAME@VERSION; it answers by then."""
@@ -65,11 +70,23 @@ class ServerClient:
             raise self.trouble(f"it published {name} as {reference!r}")
         return reference
 
-    def remove(self, reference: str, *, waiting: bool = True) -> None:
-        """Takes a version out of the server's store, where it is still there; `waiting` for a server that is away."""
-        client = self._client if waiting else self._client.with_options(max_retries=1)
+    def remove(self, reference: str) -> None:
+        """Takes a version out of the server's store, where it is still there."""
         with self.failures(), suppress(NotFoundError):  # somebody may have pruned it
-            client.delete(f"/adapters/{reference}", cast_to=object)
+            self._client.delete(f"/adapters/{reference}", cast_to=object)
+
+    def clear(self, name: str) -> None:
+        """Takes `name` with all its versions out of the server's store; doesn't wait for a server that is away."""
+        client = self._client.with_options(max_retries=1, timeout=_PARTING)
+        with self.failures(), suppress(NotFoundError):  # there are none
+            answer: Any = client.get(f"/adapters/{name}", cast_to=object)
+            if not isinstance(answer, dict) or not isinstance(answer.get("versions"), list):
+                raise self.trouble(f"it doesn't tell the versions of {name}")
+            there = [version for version in answer["versions"] if not version["removed"]]
+            # The current version goes only as the last.
+            for version in sorted(there, key=lambda version: bool(version["current"])):
+                with suppress(NotFoundError):
+                    client.delete(f"/adapters/{version['reference']}", cast_to=object)
 
     @contextmanager
     def failures(self) -> Iterator[None]:
@@ -83,7 +100,9 @@ class ServerClient:
             hint = "; give its key with --api-key or $MOTET_API_KEY" if problem.status_code == 401 else ""
             body = problem.body
             said = body.get("message") if isinstance(body, dict) else None
-            raise self.trouble(f"{said or problem.message:.1000}{hint}") from problem
+            raise self.trouble(f"{str(said or problem.message)[:1000]}{hint}") from problem
+        except json.JSONDecodeError as problem:
+            raise self.trouble(f"its answer is no JSON ({problem})") from problem
 
     def trouble(self, reason: str) -> TrainError:
         """An error that names the option."""

@@ -29,10 +29,10 @@ _NAME = 64 - len("-rollouts-00000000")
 class ServerSampler:
     """A `Sampler` on a motet server.
 
-    Versions are published under a name of the run's own, which is gone from the server's store after `close`. With
-    several training processes the first one publishes for all. Log-probabilities are those of the distribution that
-    was drawn from; a greedy answer has none. Which requests share a step of the server, and so the last bits of their
-    figures, is a matter of when they arrive: a run with a server can't be repeated bit by bit.
+    Versions are published under a name of the run's own, which is gone from the server's store after `close`, whatever
+    went wrong before. With several training processes the first one publishes for all. Log-probabilities are those of
+    the distribution that was drawn from; a greedy answer has none. Which requests share a step of the server, and so
+    the last bits of their figures, is a matter of when they arrive: a run with a server can't be repeated bit by bit.
     """
 
     def __init__(self, settings: PpoSettings, base: Base, place: Place) -> None:
@@ -43,6 +43,7 @@ class ServerSampler:
         self._ends = end_tokens(base)
         self._name = f"{settings.adapter_name[:_NAME]}-rollouts-{secrets.token_hex(4)}"
         self._reference: str | None = None
+        self._published = False
         self._trusted = settings.temperature == 1.0
         self._server = ServerClient(settings)
         self._server.look()
@@ -57,6 +58,8 @@ class ServerSampler:
 
     def _led(self, policy: PolicyFiles) -> str:
         """The version's name on the server, from the process that publishes it."""
+        # Also where it fails: the server may have stored what it couldn't load, or answered nobody.
+        self._published = self._place.leads
         if self._place.processes == 1:
             return self._server.publish(policy.folder, self._name, self._base.fingerprint)
         from accelerate.utils import broadcast_object_list
@@ -107,7 +110,7 @@ class ServerSampler:
         most = room(prompt, self._base, self._settings.max_answer)
         choice = await self._complete(client, prompt, most, temperature, seed, logprobs=None if greedy else 0)
         ids, told = (choice.model_extra or {}).get("token_ids"), choice.logprobs
-        if not ids or (not greedy and len(told.token_logprobs) != len(ids)):
+        if not ids or (not greedy and (told is None or len(told.token_logprobs) != len(ids))):
             raise self._server.trouble("it doesn't tell its answers' tokens and their log-probabilities")
         return rollout(prompt, ids, self._base, self._ends, None if greedy else told.token_logprobs)
 
@@ -143,7 +146,7 @@ class ServerSampler:
                 "return_tokens_as_token_ids": True,
             },
         )
-        version = ((answer.model_extra or {}).get("motet") or {}).get("adapter")
+        version = ((getattr(answer, "model_extra", None) or {}).get("motet") or {}).get("adapter")
         if version != self._reference:
             raise self._server.trouble(f"{self._reference} was asked and {version} answered")
         return answer.choices[0]
@@ -156,6 +159,8 @@ class ServerSampler:
 
         async def distance(temperature: float) -> float:
             choice = await self._complete(client, prompt, 1, temperature, 0, logprobs=2)
+            if choice.logprobs is None or not choice.logprobs.top_logprobs:
+                raise self._server.trouble("it doesn't tell log-probabilities")
             first, second = sorted(choice.logprobs.top_logprobs[0].values(), reverse=True)[:2]
             return float(first - second)
 
@@ -172,10 +177,10 @@ class ServerSampler:
 
     def close(self) -> None:
         """Removes the run's versions from the server; what can't be removed is told in the log."""
-        if self._place.leads and self._reference is not None:
+        if self._published:
             try:
-                self._server.remove(self._reference, waiting=False)
+                self._server.clear(self._name)
             except TrainError as problem:
-                _LOG.warning("%s stays on the server: %s", self._reference, problem)
-        self._reference = None
+                _LOG.warning("%s stays on the server: %s", self._name, problem)
+        self._published, self._reference = False, None
         self._server.close()

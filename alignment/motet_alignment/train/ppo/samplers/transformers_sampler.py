@@ -12,7 +12,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from motet_alignment.train.models import Base
 from motet_alignment.train.ppo.rollout import PolicyFiles, Prompt, Rollout
-from motet_alignment.train.ppo.samplers.answers import end_tokens, rollout, room
+from motet_alignment.train.ppo.samplers.answers import end_tokens, rollout, room, until_end
 from motet_alignment.train.ppo.settings import PpoSettings
 
 if TYPE_CHECKING:
@@ -48,48 +48,45 @@ class TransformersSampler:
             raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds")
         found: dict[int, Rollout] = {}
         order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place].ids))
-        most = self._settings.max_answer
+        rooms = [room(prompt, self._base, self._settings.max_answer) for prompt in prompts]
         with self._policy.as_policy() as model, _plain(model) as generating:
             while order:
-                width = len(prompts[order[0]].ids)
+                width, most = len(prompts[order[0]].ids), rooms[order[0]]
                 count = max(1, self._batch_tokens // (width + most))
-                batch, order = order[:count], order[count:]
+                # None goes on beyond the context, where a model may have no positions, while others still answer.
+                batch = [place for place in order[:count] if rooms[place] == most]
+                order = order[len(batch) :]
                 answers = self._answer(
                     generating,
                     [prompts[place] for place in batch],
                     None if greedy else [seeds[place] for place in batch],
+                    most,
                 )
                 found |= dict(zip(batch, answers, strict=True))
         return [found[place] for place in range(len(prompts))]
 
-    def _answer(self, model: Any, prompts: list[Prompt], seeds: list[int] | None) -> list[Rollout]:
+    def _answer(self, model: Any, prompts: list[Prompt], seeds: list[int] | None, most: int) -> list[Rollout]:
         width = max(len(prompt.ids) for prompt in prompts)
-        rooms = [room(prompt, self._base, self._settings.max_answer) for prompt in prompts]
         padding = self._base.tokenizer.pad_token_id
         ids = [[padding] * (width - len(prompt.ids)) + list(prompt.ids) for prompt in prompts]
         mask = [[0] * (width - len(prompt.ids)) + [1] * len(prompt.ids) for prompt in prompts]
         draws = LogitsProcessorList(
-            [] if seeds is None else [_Drawn(seeds, max(rooms), self._settings.temperature)]
+            [] if seeds is None else [_Drawn(seeds, most, self._settings.temperature)]
         )
         with torch.no_grad():
             said = model.generate(
                 input_ids=torch.tensor(ids, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),
                 logits_processor=draws,
-                max_new_tokens=max(rooms),
+                max_new_tokens=most,
                 do_sample=False,
                 eos_token_id=list(self._ends) or None,
                 pad_token_id=padding,
             )
-        answers = [self._cut(row[:most]) for row, most in zip(said[:, width:].tolist(), rooms, strict=True)]
         return [
-            rollout(prompt, ids, self._base, self._ends) for prompt, ids in zip(prompts, answers, strict=True)
+            rollout(prompt, until_end(row, self._ends), self._base, self._ends)
+            for prompt, row in zip(prompts, said[:, width:].tolist(), strict=True)
         ]
-
-    def _cut(self, row: list[int]) -> list[int]:
-        """Without the padding behind the end token."""
-        ends = (place for place, token in enumerate(row) if token in self._ends)
-        return row[: next(ends, len(row)) + 1]
 
     def rest(self) -> None:
         """Nothing: there is no other model."""

@@ -24,6 +24,7 @@ class Played:
         self.faults: dict[str, list[tuple[int, dict]]] = {}
         self.asked: list[tuple[str, str, dict]] = []
         self.adapter: str | None = None
+        self.versions: list[str] = []  # the last one is current
         played = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -33,7 +34,7 @@ class Played:
                 asked = json.loads(body) if body.startswith(b"{") else {}
                 played.asked.append((self.command, self.path, asked))
                 faults = played.faults.get(f"{self.command} {self.path}")
-                status, answer = faults.pop(0) if faults else (200, played.answer(self.path, asked, body))
+                status, answer = faults.pop(0) if faults else (200, played.answer(self, asked, body))
                 content = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("content-type", "application/json")
@@ -48,13 +49,12 @@ class Played:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients may leave
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.http.server_port}"
 
-    def answer(self, path: str, asked: dict, body: bytes) -> dict:
-        if path != "/v1/completions":
-            name = body.partition(b'name="name"\r\n\r\n')[2].partition(b"\r\n")[0].decode()
-            return {"reference": f"{name}@{len(self.asked)}"}
+    def answer(self, request: BaseHTTPRequestHandler, asked: dict, body: bytes) -> dict:
+        if request.path != "/v1/completions":
+            return self.changed(request.command, request.path.removeprefix("/v1/adapters"), body)
         # As a server in vLLM's own mode: the same whatever the temperature.
         told = {"token_logprobs": [-0.5], "top_logprobs": [{"token_id:1": -0.5, "token_id:2": -1.5}]}
         choice = {"index": 0, "text": "", "finish_reason": "stop", "token_ids": [2], "logprobs": told}
@@ -65,6 +65,21 @@ class Played:
             "model": asked["model"],
             "choices": [choice],
             "motet": {"adapter": self.adapter or asked["model"]},
+        }
+
+    def changed(self, command: str, path: str, body: bytes) -> dict:
+        if command == "POST":
+            name = body.partition(b'name="name"\r\n\r\n')[2].partition(b"\r\n")[0].decode()
+            self.versions.append(f"{name}@{len(self.asked)}")
+            return {"reference": self.versions[-1]}
+        if command == "DELETE":
+            self.versions.remove(path.removeprefix("/"))
+        return {
+            "data": [],
+            "versions": [
+                {"reference": one, "removed": False, "current": one == self.versions[-1]}
+                for one in self.versions
+            ],
         }
 
     def close(self) -> None:
@@ -135,12 +150,14 @@ def test_what_a_server_says_is_passed_on(sampler, played, prompts):
 
 
 @pytest.mark.parametrize(
-    ("status", "says"), [(404, "it is no motet server"), (401, "--api-key or \\$MOTET_API_KEY")]
+    ("status", "says"),
+    [(404, "it is no motet server"), (200, "it is no motet server"), (401, "--api-key or \\$MOTET_API_KEY")],
 )
 def test_no_such_server(asked, base, played, status, says):
     played.faults["GET /v1/adapters"] = [(status, {"error": {"message": "no"}})] * 2
-    with pytest.raises(TrainError, match=f"--url {played.url}: .*{says}"):
+    with pytest.raises(TrainError, match=f"--url {played.url}: .*{says}") as problem:
         ServerSampler(asked, base, CPU)
+    assert "secret" not in str(problem.value)
 
 
 def test_a_server_that_is_gone(asked, base, versions, prompts, played, monkeypatch, caplog):
@@ -185,3 +202,41 @@ def test_the_first_process_publishes_for_all(asked, base, versions, played, monk
     assert not any(command == "DELETE" for command, _, _ in played.asked)
     leader.close()
     assert played.asked[-1][:2] == ("DELETE", f"/v1/adapters/{said[0]}")
+
+
+def test_nothing_stays_behind_where_a_version_could_not_be_removed(sampler, played, versions):
+    before = sampler._reference
+    played.faults[f"DELETE /v1/adapters/{before}"] = [(400, {"error": {"message": "not now"}})]
+    with pytest.raises(TrainError, match=rf"--url {played.url}: not now"):
+        sampler.follow(versions[1])
+    assert len(played.versions) == 2
+    sampler.close()
+    assert played.versions == []
+    gone = [path for command, path, _ in played.asked if command == "DELETE"][1:]
+    assert gone[0] == f"/v1/adapters/{before}", "the current version goes only as the last"
+    assert len(gone) == 2
+
+
+def test_nothing_stays_behind_where_a_version_could_not_be_loaded(asked, base, versions, played):
+    """A server may have stored what it then refuses."""
+    sampler = ServerSampler(asked, base, CPU)
+    played.faults["POST /v1/adapters"] = [(400, {"error": {"message": "no room"}})]
+    with pytest.raises(TrainError, match=rf"--url {played.url}: no room"):
+        sampler.follow(versions[0])
+    played.versions = [f"{sampler._name}@1"]
+    sampler.close()
+    assert played.versions == []
+
+
+def test_answers_without_log_probabilities(sampler, played, prompts):
+    answer = played.answer
+
+    def silent(*request) -> dict:
+        told = answer(*request)
+        told["choices"][0]["logprobs"] = None
+        return told
+
+    played.answer = silent
+    with pytest.raises(TrainError, match=r"doesn't tell its answers' tokens and their log-probabilities"):
+        sampler.sample(prompts[:1], [0])
+    assert sampler.sample(prompts[:1], [0], greedy=True)[0].ids == (2,)
