@@ -22,8 +22,7 @@ from motet_models import ADAPTERS, AMATEUR, EXPERT
 pytestmark = pytest.mark.engine
 
 STORE = AdapterStore(ADAPTERS)
-JUDGES = tuple(name for name in STORE.names() if STORE.get(name).kind == "reward")
-VOICES = ("motet-toy", *(name for name in STORE.names() if name not in JUDGES))
+VOICES = ("motet-toy", "motet-sft", "motet-dpo")
 SETTINGS = (None, Contrast(strength=0.5, plausibility=0.05))
 MAX_TOKENS = 24
 
@@ -89,8 +88,7 @@ def test_the_voices_differ_or_the_comparison_would_prove_nothing(problems, refer
     assert len(set(answers)) == len(VOICES)
 
 
-@pytest.mark.parametrize("judge", JUDGES)
-def test_rewards_are_those_of_transformers_and_peft(bundled, problems, tokenizer, judge):
+def test_rewards_are_those_of_transformers_and_peft(bundled, problems, tokenizer):
     conversations = [
         [*problem.messages(), {"role": "assistant", "content": text}]
         for problem in problems
@@ -98,11 +96,11 @@ def test_rewards_are_those_of_transformers_and_peft(bundled, problems, tokenizer
     ]
     answer = httpx.post(
         f"{bundled.url}/v1/rewards",
-        json={"model": judge, "conversations": conversations},
+        json={"model": "motet-reward", "conversations": conversations},
         timeout=120,
     ).raise_for_status()
     base = AutoModelForSequenceClassification.from_pretrained(EXPERT, num_labels=1, dtype=torch.float32)
-    model = PeftModel.from_pretrained(base, STORE.get(judge).path).eval()
+    model = PeftModel.from_pretrained(base, STORE.get("motet-reward").path).eval()
     with torch.no_grad():
         expected = [
             float(model(torch.tensor([tokenizer.apply_chat_template(chat)["input_ids"]])).logits[0, 0])
@@ -110,7 +108,7 @@ def test_rewards_are_those_of_transformers_and_peft(bundled, problems, tokenizer
         ]
     rewards = [entry["reward"] for entry in answer.json()["data"]]
     assert rewards == pytest.approx(expected, rel=1e-4, abs=1e-4)
-    assert answer.headers["X-Motet-Adapter"] == STORE.get(judge).reference
+    assert answer.headers["X-Motet-Adapter"] == STORE.get("motet-reward").reference
 
 
 def test_training_takes_the_same_rewards_from_the_server_as_from_the_adapter(bundled, problems):
@@ -144,4 +142,4 @@ def test_training_takes_the_same_rewards_from_the_server_as_from_the_adapter(bun
 
 def test_all_of_them_are_listed(bundled):
     listed = [model.id for model in bundled.client().models.list().data]
-    assert {*VOICES, *JUDGES} <= set(listed)
+    assert {*VOICES, "motet-reward"} <= set(listed)

@@ -152,20 +152,15 @@ class Trainings:
         return once(self._work / f"{name}.json", Course, self._basis, make)
 
 
-def own_mistakes(
-    expert: Path, adapter: Path, asked: Sequence[Instance], *, seed: int | None = None
-) -> list[Example]:
-    """The problems that the expert with `adapter` gets wrong, each with the right answer and its own.
-
-    It takes the best token at every place; with a seed it draws them at temperature 1.
-    """
+def own_mistakes(expert: Path, adapter: Path, asked: Sequence[Instance]) -> list[Example]:
+    """The problems that the expert with `adapter` gets wrong, each with the right answer and its own."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from motet_benchmarks.toys.answers import answers
 
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(expert), str(adapter)).eval()
-    said = answers(asked, AutoTokenizer.from_pretrained(expert), model, seed=seed)
+    said = answers(asked, AutoTokenizer.from_pretrained(expert), model)
     # An empty answer, or one that begins or ends in blanks, is none that a data file may hold.
     return [
         comparison(problem, text)
@@ -218,21 +213,15 @@ def copy(adapter: Adapter, store: AdapterStore, expert: Path, known: Mapping[str
         base_folder=expert,
         parents=[known.get(parent, parent) for parent in told.parents],
         data=[file.model_copy(update={"path": Path(file.path).name}) for file in told.data],
-        settings={**told.settings, "model": BASE, **_named(told.settings, known)},
+        settings={**told.settings, "model": BASE, **_started(told.settings, known)},
         metrics=told.metrics,
     )
 
 
-def _named(settings: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
-    """What the settings say of the adapters that training went on from and was judged by, by their new names."""
-
-    def there(said: str) -> str:
-        kind, colon, reference = said.rpartition(":")
-        return f"{kind}{colon}{known.get(reference, reference)}"
-
-    start = {"from": there(settings["from"])} if settings.get("from") else {}
-    judges = ("reward", "reward_adapters")
-    return start | {name: [there(one) for one in settings[name]] for name in judges if name in settings}
+def _started(settings: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, str]:
+    """What the settings say of the adapter that training went on from, by its new name."""
+    start = settings.get("from")
+    return {"from": known.get(start, start)} if start else {}
 
 
 def versions(folder: Path, names: Sequence[str] = NAMES) -> dict[str, str]:

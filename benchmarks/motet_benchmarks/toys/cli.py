@@ -136,9 +136,9 @@ def ppo(
 ) -> None:
     """Train the PPO adapters anew from the SFT and reward adapters that stand there; measure, write record and card.
 
-    For each of the three seeds a judge goes on from the seed's reward adapter, with the SFT adapter's own mistakes, and
-    PPO learns twice: against the judge, and against the gym's grader, to compare. The first seed's judge and what
-    learnt against it are bundled beside the others. SFT and reward adapters of the other seeds are trained first.
+    PPO learns twice for each of the three seeds: against the seed's reward adapter, of which the first seed's is
+    bundled beside the others, and against the gym's grader, to compare. SFT and reward adapters of the other seeds are
+    trained first.
     """
     from motet_benchmarks.toys import report
     from motet_benchmarks.toys.settings import PpoRecipe

@@ -1,4 +1,4 @@
-"""The part of the model card that tells of the bundled PPO adapter and its judge."""
+"""The part of the model card that tells of the bundled PPO adapter."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from motet_benchmarks.statistics import Difference
 from motet_benchmarks.toys.adapters import REWARD, SFT
 from motet_benchmarks.toys.adapters_card import percent, points, row
-from motet_benchmarks.toys.ppo import JUDGE, PPO
+from motet_benchmarks.toys.ppo import PPO
 from motet_benchmarks.toys.ppo_measured import Gains
 
 if TYPE_CHECKING:
@@ -18,20 +18,14 @@ def ppo_card(made: MadePpo) -> str:
     """The section in Markdown."""
     recipe, measured = made.recipe, made.measured
     seeds = measured.seeds
-    runs = [*(("judge", one.by_reward) for one in seeds), *(("grader", one.by_grader) for one in seeds)]
+    runs = [*(("reward", one.by_reward) for one in seeds), *(("grader", one.by_grader) for one in seeds)]
     return "\n".join(
         [
             _HEAD.format(
                 ppo=PPO,
                 sft=SFT,
                 reward=REWARD,
-                judge=JUDGE,
-                version=made.versions[PPO],
-                judge_version=made.versions[JUDGE],
-                judge_pairs=recipe.judge.problems,
-                judge_drawn=recipe.judge_drawn,
-                told_by_reward=", ".join(percent(one.told_by_reward) for one in seeds),
-                told_by_judge=", ".join(percent(one.told_by_judge) for one in seeds),
+                version=made.version,
                 iterations=recipe.iterations,
                 prompts=recipe.prompts * recipe.answers,
                 kl_target=recipe.kl_target,
@@ -44,11 +38,11 @@ def ppo_card(made: MadePpo) -> str:
             row("answers that are right", *(f"seed {one.seed}" for one in seeds)),
             f"|---|{'---|' * len(seeds)}",
             row("SFT", *(percent(one.sft) for one in seeds)),
-            row("PPO against the judge", *(percent(one.by_reward.plain) for one in seeds)),
+            row("PPO against the reward adapter", *(percent(one.by_reward.plain) for one in seeds)),
             row("PPO against the grader", *(percent(one.by_grader.plain) for one in seeds)),
             row("SFT, with worked steps", *(percent(one.sft_worked) for one in seeds)),
             row(
-                "PPO against the judge, with worked steps",
+                "PPO against the reward adapter, with worked steps",
                 *(percent(one.by_reward.worked) for one in seeds),
             ),
             row(
@@ -58,9 +52,9 @@ def ppo_card(made: MadePpo) -> str:
             "",
             row("over all seeds, in points", "all families", "with worked steps"),
             "|---|---|---|",
-            _gains("PPO against the judge minus SFT", measured.reward_gain),
+            _gains("PPO against the reward adapter minus SFT", measured.reward_gain),
             _gains("PPO against the grader minus SFT", measured.grader_gain),
-            _gains("PPO against the grader minus against the judge", measured.further),
+            _gains("PPO against the grader minus against the reward adapter", measured.further),
             "",
             _SCORES.format(
                 by_reward=_plain(measured.score_gain), by_grader=_plain(measured.score_gain_by_grader)
@@ -77,7 +71,7 @@ def ppo_card(made: MadePpo) -> str:
             "|---|---|---|---|---|---|---|",
             *(
                 row(
-                    against,
+                    judge,
                     str(seed.seed),
                     str(run.iterations),
                     str(run.published),
@@ -85,12 +79,12 @@ def ppo_card(made: MadePpo) -> str:
                     f"{run.kl_at_the_end:.2f}",
                     f"{run.minutes:.0f}",
                 )
-                for (against, run), seed in zip(runs, [*seeds, *seeds], strict=True)
+                for (judge, run), seed in zip(runs, [*seeds, *seeds], strict=True)
             ),
             "",
             f"Family by family, seed {seeds[0].seed}:",
             "",
-            row("family", "SFT", "PPO against the judge", "PPO against the grader"),
+            row("family", "SFT", "PPO against the reward adapter", "PPO against the grader"),
             "|---|---|---|---|",
             *(
                 row(name, *(percent(share) for share in (line.sft, line.by_reward, line.by_grader)))
@@ -102,27 +96,22 @@ def ppo_card(made: MadePpo) -> str:
 
 
 _HEAD = """\
-## The PPO adapter and its judge
-
-`{judge}` (version `{judge_version}`) is `{reward}`, gone on with: {judge_pairs:,} more pairs of the gym, and
-the wrong ones among the answers that `{sft}` gives itself, drawn at temperature 1, to {judge_drawn:,} training
-problems. Of the mistakes that `{sft}` makes on the test problems `{reward}` puts {told_by_reward} below the right
-answer (by seed), the judge {told_by_judge}. PPO against `{reward}` raised what that gives and lost right answers,
-seen on the validation split, so a judge was made that knows the policy's own mistakes.
+## The PPO adapter
 
 `{ppo}` (version `{version}`) goes on from `{sft}` by PPO, `motet train ppo`'s own code: {iterations} iterations of
-{prompts} answers to training problems of the gym, judged by `{judge}`, its KL divergence from `{sft}` held near
+{prompts} answers to training problems of the gym, judged by `{reward}`, its KL divergence from `{sft}` held near
 {kl_target:g} nats an answer; learning rates {rate:g} and {value_rate:g} (values). Every few iterations {held_out}
-held-out training problems are answered, and the version with the most right answers to them is kept: so the grader
-has a say in which version that is, and none in what is learnt. The same was done against the gym's grader in the
-judge's place, which is not bundled. A training takes {minutes} minutes on {threads} (`motet models ppo`).
+held-out training problems are answered, and the version with the most right answers to them is kept: so the grader has
+a say in which version that is, and none in what is learnt.
+The same was done against the gym's grader in the reward adapter's place, which is not bundled. A training takes
+{minutes} minutes on {threads} (`motet models ppo`).
 
 Problems, intervals and seeds are those of the adapters above; another seed's PPO starts from that seed's SFT adapter,
-against that seed's judge. The first seed's are bundled, whichever fared best.
+against that seed's reward adapter. The first seed's is bundled, whichever fared best.
 """
 
 _SCORES = """\
-What the seed's judge gives the greedy answers to the test problems, more than SFT's: PPO against it
+What the seed's reward adapter gives the greedy answers to the test problems, more than SFT's: PPO against it
 {by_reward}, PPO against the grader {by_grader}. KL is measured in the runs, on the answers that were drawn.
 """
 

@@ -21,7 +21,7 @@ class Outcome:
     worked: tuple[bool, ...]
     """The same when the families that have worked steps are asked to show them."""
     scores: tuple[float, ...]
-    """What the seed's judge gives the plain ones."""
+    """What the seed's reward adapter gives the plain ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,6 @@ class Outcomes:
     sft: Outcome
     by_reward: Outcome
     by_grader: Outcome
-    told_by_reward: tuple[bool, ...]
-    """Of the plain problems that SFT gets wrong: whether the reward adapter puts the right answer above SFT's own."""
-    told_by_judge: tuple[bool, ...]
-    """The same of the judge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +58,6 @@ class PpoSeed:
     seed: int
     sft: Share
     sft_worked: Share
-    told_by_reward: Share
-    """Of SFT's own mistakes on the test problems, those that the reward adapter puts below the right answer."""
-    told_by_judge: Share
     by_reward: PpoPolicy
     by_grader: PpoPolicy
 
@@ -95,20 +88,20 @@ class PpoMeasured:
     seeds: tuple[PpoSeed, ...]
     """The first is the one whose adapter is bundled."""
     reward_gain: Gains
-    """PPO against the judge over SFT."""
+    """PPO against the reward adapter over SFT."""
     grader_gain: Gains
     """PPO against the grader over SFT."""
     further: Gains
-    """PPO against the grader over PPO against the judge."""
+    """PPO against the grader over PPO against the reward adapter."""
     score_gain: Difference
-    """What the judge gives PPO against it more than SFT, on the plain problems."""
+    """What the reward adapter gives PPO against it more than SFT, on the plain problems."""
     score_gain_by_grader: Difference
     """The same of PPO against the grader."""
     families: Mapping[str, PpoFamily]
 
 
 def outcomes(run: PpoRun, expert: Path, *, count: int) -> Outcomes:
-    """Let SFT's and both PPO adapters of a seed answer the test problems, and its judge score them."""
+    """Let SFT's and both PPO adapters of a seed answer the test problems, and its reward adapter score them."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -116,29 +109,19 @@ def outcomes(run: PpoRun, expert: Path, *, count: int) -> Outcomes:
 
     plain, worked = problems(count)
     tokenizer = AutoTokenizer.from_pretrained(expert)
-    judge = Scorer(expert, run.judge.path)
+    scorer = Scorer(expert, run.reward.path)
 
-    def said(adapter: Path) -> tuple[list[str], list[str]]:
+    def outcome(adapter: Path) -> Outcome:
         model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(expert), str(adapter)).eval()
-        return answers(plain, tokenizer, model), answers(worked, tokenizer, model)
-
-    def outcome(texts: list[str], shown: list[str]) -> Outcome:
+        said, shown = answers(plain, tokenizer, model), answers(worked, tokenizer, model)
         return Outcome(
-            tuple(problem.grade(text) for problem, text in zip(plain, texts, strict=True)),
+            tuple(problem.grade(text) for problem, text in zip(plain, said, strict=True)),
             tuple(problem.grade(text) for problem, text in zip(worked, shown, strict=True)),
-            tuple(judge(list(zip(plain, texts, strict=True)))),
+            tuple(scorer(list(zip(plain, said, strict=True)))),
         )
 
-    def told(scorer: Scorer) -> tuple[bool, ...]:
-        wrong = [(one, text) for one, text in zip(plain, own[0], strict=True) if not one.grade(text)]
-        right = scorer([(one, one.target) for one, _ in wrong])
-        return tuple(high > low for high, low in zip(right, scorer(wrong), strict=True))
-
-    own = said(run.sft.path)
-    by_reward, by_grader = (
-        outcome(*said(run.store.get(course.reference).path)) for course in (run.by_reward, run.by_grader)
-    )
-    return Outcomes(outcome(*own), by_reward, by_grader, told(Scorer(expert, run.reward.path)), told(judge))
+    paths = (run.store.get(course.reference).path for course in (run.by_reward, run.by_grader))
+    return Outcomes(outcome(run.sft.path), *map(outcome, paths))
 
 
 def problems(count: int) -> tuple[list[gym.Instance], list[gym.Instance]]:
@@ -161,8 +144,6 @@ def measured(runs: Sequence[tuple[PpoRun, Outcomes]], *, count: int) -> PpoMeasu
                 run.seed,
                 share(found.sft.plain),
                 share(found.sft.worked),
-                share(found.told_by_reward),
-                share(found.told_by_judge),
                 _policy(run.by_reward, found.by_reward),
                 _policy(run.by_grader, found.by_grader),
             )

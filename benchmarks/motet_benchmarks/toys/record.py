@@ -14,7 +14,7 @@ from motet_benchmarks.toys.adapted import Adapted
 from motet_benchmarks.toys.adapters import NAMES, versions
 from motet_benchmarks.toys.evaluate import Results
 from motet_benchmarks.toys.files import replace
-from motet_benchmarks.toys.ppo import JUDGE, PPO
+from motet_benchmarks.toys.ppo import PPO
 from motet_benchmarks.toys.ppo_measured import PpoMeasured
 from motet_benchmarks.toys.settings import AdapterRecipe, PpoRecipe, Recipe
 
@@ -54,8 +54,7 @@ class MadePpo:
     """How the PPO adapter came about, from the SFT and reward adapters on record."""
 
     recipe: PpoRecipe
-    versions: Mapping[str, str]
-    """Of what is bundled: the policy's and the judge's."""
+    version: str
     torch: str
     threads: int
     measured: PpoMeasured
@@ -82,7 +81,7 @@ class Record:
         """Of the adapters that are bundled, by name."""
         if self.adapters is None:
             return {}
-        return {**self.adapters.versions, **({} if self.ppo is None else self.ppo.versions)}
+        return {**self.adapters.versions, **({} if self.ppo is None else {PPO: self.ppo.version})}
 
 
 def digest(folder: Path) -> str:
@@ -124,8 +123,6 @@ def read(path: Path) -> Record:
         raise ValueError(f"{path}: not the record of a pair: made: must name expert and amateur")
     if record.adapters is not None and set(record.adapters.versions) != set(NAMES):
         raise ValueError(f"{path}: not the record of a pair: adapters.versions: must name {', '.join(NAMES)}")
-    if record.ppo is not None and set(record.ppo.versions) != {PPO, JUDGE}:
-        raise ValueError(f"{path}: not the record of a pair: ppo.versions: must name {PPO} and {JUDGE}")
     if record.ppo is not None and record.adapters is None:
         raise ValueError(f"{path}: not the record of a pair: ppo: came of adapters that are not on record")
     return record

@@ -90,11 +90,11 @@ def reinforce_seed(
     run = reinforce(recipe, record.adapters.recipe, seed, expert, folder / ADAPTERS, place, say)
     basis = {
         "count": count,
-        "adapters": [one.reference for one in (run.sft, run.reward, run.judge, run.by_reward, run.by_grader)],
+        "adapters": [run.sft.reference, run.by_reward.reference, run.by_grader.reference],
     }
     found = once(place / "outcomes.json", Outcomes, basis, lambda: outcomes(run, expert, count=count))
     say(
-        f"seed {seed}: SFT {share(found.sft.plain).value:.1%}, PPO against the judge "
+        f"seed {seed}: SFT {share(found.sft.plain).value:.1%}, PPO against the reward adapter "
         f"{share(found.by_reward.plain).value:.1%}, against the grader {share(found.by_grader.plain).value:.1%}"
     )
     return run, found
@@ -121,13 +121,13 @@ def reinforce_all(
         for seed in record.adapters.recipe.seeds
     ]
     first = runs[0][0]
-    versions = bundle(first, folder / "expert", folder / ADAPTERS)
+    version = bundle(first, folder / "expert", folder / ADAPTERS)
     figures = measured(runs, count=count)
-    made = MadePpo(recipe, versions, torch.__version__, first.by_reward.threads, figures)
+    made = MadePpo(recipe, version, torch.__version__, first.by_reward.threads, figures)
     paths = curves.write(
         results.parent,
         {
-            "the judge": {run.seed: run.by_reward.curve for run, _ in runs},
+            "the reward adapter": {run.seed: run.by_reward.curve for run, _ in runs},
             "the grader": {run.seed: run.by_grader.curve for run, _ in runs},
         },
         recipe.kl_target,

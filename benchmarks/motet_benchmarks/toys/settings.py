@@ -97,49 +97,42 @@ class AdapterRecipe:
 class PpoRecipe:
     """What the bundled PPO adapter depends on, beside the expert and the SFT and reward adapters of its seed."""
 
-    judge: Adapting = Adapting(problems=3000, rate=1e-3, worked=0.15)
-    """The reward adapter goes on learning, from other pairs of the gym, and from mistakes that the SFT
-    adapter makes itself: those are what it will have to tell, and PPO against a judge that can't makes more of them."""
-    judge_drawn: int = 16_384
-    """Problems that the SFT adapter answers at temperature 1, for its mistakes."""
     problems: int = 8000
     """Prompts of the gym's training split; part of them is held out, to choose the best version by."""
-    worked: float = 0.1
+    worked: float = 0.25
     """Part of the problems with worked steps that asks for them."""
-    iterations: int = 32
+    iterations: int = 60
     """Rounds of answering and learning."""
     prompts: int = 256
     """Answered in each."""
     answers: int = 1
     """To each of them."""
-    epochs: int = 1
+    epochs: int = 2
     """Passes over a round's answers."""
     minibatches: int = 4
     """Steps of a pass."""
-    batch_tokens: int = 512
-    """Tokens that go through the model together, padding included: little is padding in so few."""
-    rate: float = 6e-4
+    rate: float = 3e-4
     """Learning rate of the policy."""
     value_rate: float = 1e-3
     """Learning rate of the values' adapter and head."""
-    value_warm_up: int = 3
+    value_warm_up: int = 0
     """First iterations in which the values alone learn."""
     gae_lambda: float = 0.95
     """Generalized advantages: 1 trusts rewards alone."""
     kl_coefficient: float = 0.05
-    """Price of a nat of KL divergence from the SFT adapter, at first, in standard deviations of the reward."""
-    kl_target: float = 0.5
+    """Price of a nat of KL divergence from the SFT adapter, at first."""
+    kl_target: float = 2.0
     """Nats an answer may be away from it."""
     kl_horizon: int = 2000
     """Answers in which the price moves by a fifth at most."""
     max_answer: int = 128
     """Tokens; worked sorting, the longest answer, stays below."""
-    held_out_prompts: int = 600
+    held_out_prompts: int = 400
     """Answered in an evaluation."""
-    eval_every: int = 8
+    eval_every: int = 5
     """Iterations between two evaluations."""
-    rollouts: Literal["engine", "transformers"] = "transformers"
-    """Who answers; with transformers, seeds can be trained side by side on few cores, and again to the same weights."""
+    rollouts: Literal["engine", "transformers"] = "engine"
+    """Who answers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 
 import pytest
-from tests.benchmarks.toys import reinforcing
 
-from motet_benchmarks.toys import Recipe, Training, answers, ppo
+from motet_benchmarks.toys import Recipe, Training, answers
 from motet_benchmarks.toys.build import build
 from motet_benchmarks.toys.evaluate import Outcomes, Results
-from motet_benchmarks.toys.ppo import PPO
 from motet_benchmarks.toys.record import read
 from motet_benchmarks.toys.report import adapt
 from motet_benchmarks.toys.settings import AdapterRecipe, Adapting, Size
@@ -62,21 +59,3 @@ def pair(tmp_path_factory):
 def spoken():
     """What stands in for the models' answers while the pair's adapters are made."""
     return _spoken
-
-
-@pytest.fixture(scope="session")
-def done(pair, tmp_path_factory):
-    """The tiny pair after `motet models ppo --seed 6`, then `motet models ppo`: folder, work, trainer, outputs."""
-    folder = shutil.copytree(pair[0], tmp_path_factory.mktemp("reinforced") / "models")
-    work = folder.parent / "work"
-    trainer = reinforcing.Trainer()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ppo, "train", trainer)
-        patch.setattr(answers, "answers", reinforcing.spoken)
-        alone = reinforcing.run("--seed", 6, "--folder", folder, "--work", work)
-        assert alone.exit_code == 0, alone.output
-        assert not (folder / "adapters" / PPO).exists()
-        assert len(trainer.asked) == 3
-        everything = reinforcing.run("--folder", folder, "--work", work)
-        assert everything.exit_code == 0, everything.output
-    return folder, work, trainer, alone.output, everything.output

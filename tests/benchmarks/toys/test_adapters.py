@@ -87,24 +87,6 @@ def test_preferences_are_between_the_right_answer_and_the_adapters_own_wrong_one
     assert found == [comparison(one, one.mistaken(one.mistakes[0])) for one in asked[1::4]]
 
 
-def test_drawn_mistakes_are_wrong_and_the_seeds_own(pair):
-    """By the models themselves, which know nothing here: all that they say is wrong, and some of it blank."""
-    folder, _, _ = pair
-    asked = gym.instances("train", count=1, seed=0)[:12]
-    sft = AdapterStore(folder / "adapters").get(SFT).path
-    first, again, other = (own_mistakes(folder / "expert", sft, asked, seed=seed) for seed in (1, 1, 2))
-    assert first == again
-    by_problem = {str(problem.messages()): problem for problem in asked}
-    for found in (first, other):
-        assert len(found) > len(asked) / 4
-        for row in found:
-            problem = by_problem[str(row["prompt"])]
-            assert row["chosen"][0]["content"] == problem.target
-            assert not problem.grade(row["rejected"][0]["content"])
-    said = [{row["rejected"][0]["content"] for row in found} for found in (first, other)]
-    assert not said[0] & said[1]
-
-
 def test_other_adapters_than_those_on_record_are_named(pair):
     folder, record, _ = pair
     other = replace(record.adapters, versions={**record.adapters.versions, DPO: "0" * 12})
