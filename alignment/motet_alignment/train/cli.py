@@ -29,7 +29,7 @@ app = typer.Typer(
 @contextmanager
 def stoppable() -> Iterator[None]:
     """What the user can mend is said in a sentence; Ctrl-C and SIGTERM end quietly and can be gone on from."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with complaints("motet train"):
             yield
@@ -37,11 +37,15 @@ def stoppable() -> Iterator[None]:
         typer.echo("motet train: stopped; the same command goes on from the last checkpoint", err=True)
         raise typer.Exit(130) from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """A service manager's way to say Ctrl-C: engines are ended, and what lies on servers is taken away."""
+    """SIGTERM is a service manager's Ctrl-C: engines are ended, and what lies on servers is taken away."""
+    # A launcher passes Ctrl-C on as SIGTERM, which mustn't break off that ending; a second Ctrl-C may.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     raise KeyboardInterrupt
 
 

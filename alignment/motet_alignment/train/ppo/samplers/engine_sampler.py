@@ -68,6 +68,7 @@ class EngineSampler:
             os.environ.setdefault(name, value)
         # vLLM sets its level by the same variable, but only after the first of what it says while it is imported.
         logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"].upper())
+        self._make_room()
         start = self._base.start
         options: dict[str, Any] = {
             "model": str(self._base.folder),
@@ -191,8 +192,16 @@ class EngineSampler:
             self._ask(lambda: self._llm.sleep(level=1))
             self._resting = True
 
+    def _make_room(self) -> None:
+        """Memory that training no longer uses but its allocator keeps, an engine beside it can't have."""
+        if self._gpu:
+            import torch
+
+            torch.cuda.empty_cache()
+
     def _wake(self) -> None:
         if self._resting:
+            self._make_room()
             self._ask(self._llm.wake_up)
             self._resting = False
 
