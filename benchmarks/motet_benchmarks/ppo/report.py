@@ -49,7 +49,7 @@ def ratio_grid(found: Sequence[Line]) -> Grid:
 
 
 def speed_grid(measured: Measured) -> Grid:
-    """Tokens per second of both arms."""
+    """Tokens per second of each arm."""
     return Grid(
         "Rollout tokens per second on this machine, for scale",
         ("prompts at once", *ARMS, "idle in a static batch"),
@@ -155,7 +155,7 @@ def page(grids: Sequence[Grid], plan: Plan, measured: Measured, where: Circumsta
 
 
 def plot(measured: Measured, found: Sequence[Line]) -> Figure:
-    """Two panels: tokens per second by batch, with the ratio; where an iteration's seconds go."""
+    """Three panels: the ratio and the tokens per second by batch, and where an iteration's seconds go."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 4), layout="constrained")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from motet_alignment.errors import AlignmentError
 from motet_alignment.store import AdapterStore
@@ -36,7 +37,7 @@ POLICY, JUDGE = "motet-sft", "motet-reward"
 
 #: What training takes at once where nobody says otherwise, padding included.
 _BATCH_TOKENS = 4096
-#: Prompts that batches are drawn from.
+#: Prompts that batches are drawn from; twice as many as the largest may have.
 _PROMPTS = 4096
 
 
@@ -61,7 +62,7 @@ def measure(plan: Plan, *, where: Circumstances, out: Path) -> None:
             work = Path(folder)
             data = work / "prompts.jsonl"
             drawn = examples.prompts(seed=plan.seed, worked=plan.worked)
-            examples.write(data, drawn, count=max(_PROMPTS, 2 * max(plan.batches)))
+            examples.write(data, drawn, count=_PROMPTS)
             measured = _rollouts(plan, data, keep)
             if plan.loop_rounds:
                 keep(_with_loop(plan, data, work, measured))
@@ -70,7 +71,7 @@ def measure(plan: Plan, *, where: Circumstances, out: Path) -> None:
             show(tables, paths)
 
 
-def _rollouts(plan: Plan, data: Path, keep: Any) -> Measured:
+def _rollouts(plan: Plan, data: Path, keep: Callable[[Measured], None]) -> Measured:
     settings = {arm: _settings(plan, data, arm) for arm in SAMPLERS}
     base, place = open_base(settings[ENGINE]), choose_place("auto", "auto")
     if place.device == "cpu":
@@ -136,3 +137,6 @@ def _complaints() -> Iterator[None]:
         yield
     except AlignmentError as problem:
         raise BenchmarkError(str(problem)) from None
+    except ValidationError as problem:
+        wrong = problem.errors()[0]
+        raise BenchmarkError(f"--{wrong['loc'][0]} {wrong['input']}: {wrong['msg']}") from None

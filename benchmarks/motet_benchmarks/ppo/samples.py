@@ -54,7 +54,7 @@ class Measured:
     """Mean difference of a token's log-probability between engine and training, in nats; None without a loop."""
 
     def of(self, workload: str, arm: str, batch: int | None = None) -> list[Sample]:
-        """Those of one arm, in the order in which both arms have them."""
+        """Those of one arm, in the order in which all arms have them."""
         found = [
             sample
             for sample in self.samples

@@ -1,4 +1,4 @@
-"""``motet bench ppo``: what is asked of it, and a real engine for a few answers."""
+"""``motet bench ppo``: what is asked of it, and the whole way with the policy itself in the engine's place."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from motet_alignment.train.ppo.samplers.transformers_sampler import TransformersSampler
 from motet_benchmarks.cli import app
+from motet_benchmarks.ppo import run
+from motet_benchmarks.ppo.reference import in_training
 
 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
         (["--batches", "32,none"], "--batches 32,none: must be whole numbers"),
+        (["--batches", "32,4096"], "--batches 32,4096: at most 2,048 prompts"),
+        (["--seed", "-1"], "--seed -1: "),
         (["--out", "/proc/nothing"], "--out /proc/nothing: can't write there"),
     ],
 )
@@ -24,10 +29,27 @@ def test_what_cannot_be_measured_is_told_at_once(options: list[str], complaint: 
     assert complaint in result.output
 
 
-@pytest.mark.engine
-def test_a_few_answers_of_a_real_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+def test_a_few_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """tests/alignment/train/ppo/samplers has the engine's own part."""
+    actors = []
+
+    class Standing(TransformersSampler):
+        """What the engine is asked, answered by the model in training."""
+
+        def __init__(self, settings, base, place) -> None:
+            super().__init__(settings, base, actors[-1])
+
+        def logprobs(self, rollouts):
+            return in_training(actors[-1], rollouts, tokens=512, device="cpu")
+
+    make = run.ActorCritic
+
+    def actor(*arguments, **named):
+        actors.append(make(*arguments, **named))
+        return actors[-1]
+
+    monkeypatch.setattr(run, "ActorCritic", actor)
+    monkeypatch.setattr(run, "EngineReference", Standing)
     words = "ppo --batches 4,8 --rounds 1 --loop-rounds 0 --max-answer 16".split()
     result = CliRunner().invoke(app, [*words, "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from motet_alignment.train.devices import Place
+from motet_alignment.train.ppo.samplers import make_sampler
 from motet_alignment.train.ppo.samplers.engine_sampler import EngineSampler
 
 
@@ -51,7 +52,7 @@ def said() -> list[str]:
 def sampler(settings, base, said, monkeypatch):
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: said.append("training frees"))
     monkeypatch.setattr(EngineSampler, "_start", lambda self, place: Played(said))
-    return lambda device: EngineSampler(settings, base, Place(device, "fp32"))
+    return lambda device: make_sampler(settings, base, Place(device, "fp32"), None)
 
 
 ANSWERING = ["forget", "sleep 0", "ask 1", "wake ['scheduling']", "answer"]
