@@ -8,22 +8,28 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from motet_alignment.errors import TrainError
 from motet_alignment.store import Adapter, check_name
 from motet_alignment.train.checkpoints import write_json
-from motet_alignment.train.devices import Place, choose_place
+from motet_alignment.train.devices import Place
 from motet_alignment.train.estimates import Estimate, as_json
 from motet_alignment.train.evaluation import Evaluation as Measurement
 from motet_alignment.train.evaluation import find_evaluation, greedy
-from motet_alignment.train.models import Base, find_adapter, open_base
+from motet_alignment.train.models import Base, open_base
 from motet_alignment.train.ppo.actor_critic import ActorCritic
+from motet_alignment.train.ppo.beginning import (
+    check_held_out,
+    check_rewards,
+    describe,
+    find_reference,
+    shared_place,
+    value_start,
+)
 from motet_alignment.train.ppo.learner import Learner
 from motet_alignment.train.ppo.prompts import Prompts, read_prompts
-from motet_alignment.train.ppo.rewards import first_reward_adapter, make_rewards, reward_references
+from motet_alignment.train.ppo.rewards import make_rewards, reward_references
 from motet_alignment.train.ppo.rounds import Rounds
 from motet_alignment.train.ppo.samplers import make_sampler
 from motet_alignment.train.ppo.settings import PpoSettings
@@ -45,20 +51,22 @@ def train(settings: PpoSettings, *, progress: bool = True) -> Trained:
     check(settings)
     check_name(settings.adapter_name)
     measurements = {name: find_evaluation(name) for name in settings.evaluate}
-    place = _place(settings)
+    check_rewards(settings)
+    place = shared_place(settings)
     if not place.leads:
         console = Console(stderr=True, quiet=True)
     base = open_base(settings)
     prompts = read_prompts(settings, base)
     for note in prompts.notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
-    reference = _reference(settings, base)
-    identity = _describe(settings, base, prompts, place, reference)
+    check_held_out(settings, prompts)
+    reference = find_reference(settings, base)
+    identity = describe(settings, base, prompts, place, reference)
     folder = settings.folder or default_folder(settings, identity)
     with ExitStack() as stack:
         stack.enter_context(troubles(settings, folder))
         checkpoint = stack.enter_context(held(folder, identity, settings, place))
-        actor = ActorCritic(settings, base, place, reference=reference, reward=_value_start(settings, base))
+        actor = ActorCritic(settings, base, place, reference=reference, reward=value_start(settings, base))
         learner = Learner(actor, settings, Together(place), place.device)
         state = load(checkpoint, learner) if checkpoint else State(kl_coefficient=settings.kl_coefficient)
         if checkpoint:
@@ -90,10 +98,14 @@ class Run:
         self._settings, self._base, self._place, self._prompts = settings, base, place, prompts
         self._folder, self._learner, self._actor = folder, learner, actor
         self._reward_adapters = reward_references(settings, base)
+        #: The iteration of the latest checkpoint that this process wrote.
+        self._saved = 0
 
     def go_on(self, state: State, watch: Watch) -> State:
         """From `state` to the run's end. Everything is checked before the first answer is asked for."""
         settings = self._settings
+        if state.evaluations and best(state.evaluations).iteration == state.iteration:
+            self._keep_best(state)  # a kill may have come after its checkpoint, and before
         if state.stopped is not None or state.iteration == settings.iterations:
             return state
         with self._rounds(watch) as rounds:
@@ -106,10 +118,8 @@ class Run:
                 if settings.evaluates(state.iteration) or state.stopped is not None:
                     state = self._evaluated(state, rounds, watch)
                 ends = state.stopped is not None or state.iteration == settings.iterations
-                if self._place.leads and (
-                    ends or state.iteration % (settings.save_every or _SAVE_EVERY) == 0
-                ):
-                    save(self._folder, state, self._learner)
+                if ends or state.iteration % (settings.save_every or _SAVE_EVERY) == 0:
+                    self._save(state)
                 self._learner.together.wait()
         return state
 
@@ -156,28 +166,34 @@ class Run:
             return state
         evaluation = rounds.evaluate(state)
         state = state.with_evaluation(evaluation)
+        state = replace(state, stopped=state.stopped or ending(state.evaluations, self._settings))
         watch.evaluation(state.iteration, evaluation.figures())
         if best(state.evaluations) is evaluation and state.iteration:
-            if self._place.leads:
-                self._keep()
-                state = self._published(state)
-            self._learner.together.wait()
-        return replace(state, stopped=state.stopped or ending(state.evaluations, self._settings))
+            # First the checkpoint: whatever a run goes on from, the best version it knows of is there, or is its own.
+            self._save(state)
+            self._keep_best(state)
+        return state
 
-    def _keep(self) -> None:
-        """The policy as it is now becomes the best version."""
-        beside = self._folder / f"{BEST}.new"
-        shutil.rmtree(beside, ignore_errors=True)
-        self._actor.save_policy(beside)
-        shutil.rmtree(self._folder / BEST, ignore_errors=True)
-        beside.replace(self._folder / BEST)
+    def _save(self, state: State) -> None:
+        """A checkpoint, where there is none of this iteration yet."""
+        if self._place.leads and self._saved != state.iteration:
+            save(self._folder, state, self._learner)
+            self._saved = state.iteration
 
-    def _published(self, state: State) -> State:
-        """With the best version in the store, where a running server finds it; the run may go on to a better one."""
-        if not self._settings.publish:
-            return state
-        adapter = self._publish(self._folder / BEST, state)
-        return replace(state, published={**state.published, state.iteration: adapter.reference})
+    def _keep_best(self, state: State) -> None:
+        """The policy as it is now becomes the best version, in the store too, where a running server finds it.
+
+        The run may go on to a better one.
+        """
+        if self._place.leads:
+            beside, kept = self._folder / f"{BEST}.new", self._folder / BEST
+            shutil.rmtree(beside, ignore_errors=True)
+            self._actor.save_policy(beside)
+            shutil.rmtree(kept, ignore_errors=True)
+            beside.replace(kept)
+            if self._settings.publish:
+                self._publish(kept, state)
+        self._learner.together.wait()
 
     def _publish(self, folder: Path, state: State) -> Adapter:
         # A version stays as it was published, so it tells nothing that a run that goes on will change.
@@ -220,20 +236,16 @@ class Run:
         elif chosen:
             shutil.copytree(folder / BEST, home)
             self._actor.load_policy(home)
-        if chosen == 0:
-            write_json(
-                folder / RESULT, {"adapter": None, "metrics": as_json(metrics), "notes": self._prompts.notes}
-            )
-            return Trained(None, folder, metrics)
-        for name, measurement in measurements.items():
-            console.print(f"evaluating on {name}", soft_wrap=True)
-            with self._actor.as_policy() as policy:
-                said = measurement.evaluate(greedy(policy, self._base.tokenizer, self._base.context))
-            metrics |= {f"{name}_{figure}": estimate for figure, estimate in said.items()}
         adapter = None
-        if settings.publish:
-            # The same content again where it was published on the way: the same version, made current.
-            adapter = self._publish(home, state)
+        if chosen:
+            for name, measurement in measurements.items():
+                console.print(f"evaluating on {name}", soft_wrap=True)
+                with self._actor.as_policy() as policy:
+                    said = measurement.evaluate(greedy(policy, self._base.tokenizer, self._base.context))
+                metrics |= {f"{name}_{figure}": estimate for figure, estimate in said.items()}
+            if settings.publish:
+                # The same content again where it was published on the way: the same version, made current.
+                adapter = self._publish(home, state)
         write_json(
             folder / RESULT,
             {
@@ -243,62 +255,3 @@ class Run:
             },
         )
         return Trained(adapter, folder, metrics)
-
-
-def _place(settings: PpoSettings) -> Place:
-    place = choose_place(settings.device, settings.precision)
-    if settings.precision == "auto" and place.device == "cpu":
-        # PPO compares probabilities before and after a step, and bf16 blurs them by a hundredth and more.
-        place = replace(place, precision="fp32")
-    if settings.prompts % place.processes:
-        raise TrainError(
-            f"--prompts {settings.prompts} can't be shared evenly by {place.processes} processes"
-        )
-    return place
-
-
-def _reference(settings: PpoSettings, base: Base) -> Adapter | None:
-    """The adapter to stay close to; None is the bare base. Raises TrainError, StoreError."""
-    if settings.reference == "base":
-        return None
-    if settings.reference == "start":
-        return base.start
-    adapter = find_adapter(settings.reference, settings.store)
-    if adapter.kind == "reward":
-        raise TrainError(f"--reference {adapter.reference}: a reward adapter is no policy to stay close to")
-    if differ := base.fingerprint.differences(adapter.manifest.base, template=False):
-        raise TrainError(
-            f"--reference {adapter.reference}: it was trained on {adapter.manifest.base.name}, "
-            f"whose {' and '.join(differ)} are not those of {base.fingerprint.name}"
-        )
-    return adapter
-
-
-def _value_start(settings: PpoSettings, base: Base) -> Adapter | None:
-    """The reward adapter that values start at; None where they start at nothing, or there are none."""
-    if settings.estimator != "gae" or settings.value_start == "base":
-        return None
-    found = first_reward_adapter(settings, base)
-    if found is None and settings.value_start == "reward":
-        raise TrainError("--value-start reward: no --reward is an adapter:NAME")
-    return found
-
-
-def _describe(
-    settings: PpoSettings, base: Base, prompts: Prompts, place: Place, reference: Adapter | None
-) -> dict[str, Any]:
-    """What decides the weights that come out, as JSON: the same for two runs that may go on from each other."""
-    return {
-        "trainer": settings.kind(),
-        **settings.identity(),
-        "precision": place.precision,
-        "device": place.device,
-        "processes": place.processes,
-        "context": base.context,
-        "base": base.fingerprint.weights,
-        "tokenizer": base.fingerprint.tokenizer,
-        "chat_template": base.template if base.template is not None else base.fingerprint.chat_template,
-        "from": None if base.start is None else base.start.reference,
-        "reference": None if reference is None else reference.reference,
-        "data": prompts.digest,
-    }

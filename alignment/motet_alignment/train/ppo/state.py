@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,6 @@ class State:
     seconds: float = 0.0
     #: Why the run has ended; None while it goes on.
     stopped: str | None = None
-    #: The versions that were published, by the iteration they are of.
-    published: Mapping[int, str] = field(default_factory=dict)
 
     def with_evaluation(self, evaluation: Evaluation) -> State:
         """With one more evaluation."""
@@ -76,7 +74,6 @@ def save(folder: Path, state: State, learner: Learner) -> Path:
             "evaluations": [evaluation.as_json() for evaluation in state.evaluations],
             "seconds": state.seconds,
             "stopped": state.stopped,
-            "published": {str(iteration): version for iteration, version in state.published.items()},
         },
     )
     seal(checkpoint)
@@ -108,7 +105,6 @@ def load(checkpoint: Path, learner: Learner) -> State:
         evaluations=tuple(Evaluation.from_json(one) for one in told["evaluations"]),
         seconds=told["seconds"],
         stopped=told["stopped"],
-        published={int(iteration): version for iteration, version in told["published"].items()},
     )
 
 

@@ -270,7 +270,7 @@ def test_a_checkpoint_brings_weights_and_optimizers_back(tmp_path: Path, tiny: P
 
     first = fresh()
     step(first, 0)
-    state = State(iteration=1, kl_coefficient=0.2, kl=0.5, seconds=3.0, published={1: "a@b"})
+    state = State(iteration=1, kl_coefficient=0.2, kl=0.5, seconds=3.0)
     checkpoint = save(tmp_path, state, first)
     step(first, 1)
     second = fresh()

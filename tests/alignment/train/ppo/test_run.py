@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,9 +17,10 @@ import torch
 from tests.alignment.train.conftest import same_weights, weights_of, write_lines
 
 from motet_alignment.errors import AlignmentError, TrainError
-from motet_alignment.store import AdapterStore
+from motet_alignment.store import Adapter, AdapterStore
 from motet_alignment.train import PpoSettings, train_ppo
-from motet_alignment.train.ppo.rounds import drawn, seed_of
+from motet_alignment.train.ppo import run
+from motet_alignment.train.ppo.rounds import Rounds, drawn, seed_of
 
 MOTET = Path(sys.executable).with_name("motet")
 # What is rewarded are answers of even tokens, of which a random model says about half; `trouble` breaks a run off.
@@ -232,7 +234,11 @@ def test_weights_that_are_no_numbers_end_the_run_and_the_last_good_ones_stay(
     [
         ({"reward": ("adapter:nobody",)}, "nobody"),
         ({"reward": ("nobody",)}, "nobody"),
-        ({"reference": "nobody"}, "nobody"),
+        ({"reference": "nobody"}, "--reference nobody"),
+        ({"reward": ("https://somebody@x/score",)}, r"--reward https://\.\.\.: a password"),
+        ({"gold": "https://x/score?key=secret"}, r"--gold https://\.\.\.: .*MOTET_SCORER_KEY"),
+        ({"held_out": 0.0, "patience": 2}, "--patience needs held-out prompts"),
+        ({"prompts": 3}, "--minibatches 4: a process has no more than 3 answers"),
         ({"value_start": "reward"}, "--value-start"),
         ({"max_kl": 1.0, "evaluate": ("nobody",)}, "--evaluate nobody"),
     ],
@@ -332,3 +338,58 @@ def test_two_processes_learn_what_one_does(place: dict, questions: Path, rewards
             assert one.get(name) == pytest.approx(other.get(name), abs=1e-3), (one["iteration"], name)
     weights, others = weights_of(both / "adapter"), weights_of(alone / "adapter")
     assert all(torch.allclose(weights[name], others[name], atol=1e-3) for name in weights)
+
+
+def test_killed_while_the_best_version_was_put_in_place(
+    place: dict, questions: Path, rewards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The checkpoint that tells of it was there before: it is kept from that, and no iteration is made again."""
+    given = asking(place, questions, rewards, iterations=4, eval_every=4, save_every=10, held_out=0.5)
+    whole = train_ppo(given.model_copy(update={"folder": tmp_path / "whole"}), progress=False)
+    assert whole.metrics["best_iteration"] == 4
+    with monkeypatch.context() as killing:
+
+        def killed(*_: object, **__: object) -> None:
+            shutil.rmtree(place["folder"] / "best")
+            raise KeyboardInterrupt
+
+        killing.setattr(run, "publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_ppo(given, progress=False)
+    assert not (place["folder"] / "best").exists()
+    monkeypatch.setattr(Rounds, "one", lambda *_: pytest.fail("an iteration was made again"))
+    ended = train_ppo(given, progress=False)
+    assert same_weights(ended.folder / "best", whole.folder / "best")
+    assert ended.adapter is not None
+    assert whole.adapter is not None
+    assert ended.adapter.reference == whole.adapter.reference
+
+
+def test_a_run_is_gone_on_with_by_the_reward_it_began_with(
+    place: dict, questions: Path, rewards: Path, judge: Adapter, tmp_path: Path
+):
+    """A version of the reward adapter that was published meanwhile is another reward, whatever its name."""
+    from safetensors.torch import load_file, save_file
+
+    store = AdapterStore(place["store"])
+    known = {
+        "name": "judge",
+        "kind": "reward",
+        "base": judge.manifest.base,
+        "base_folder": Path(place["model"]),
+    }
+    first = store.publish(judge.path, **known)
+    given = asking(
+        place, questions, rewards, reward=("adapter:judge",), iterations=1, prompts=8, held_out=0.0
+    )
+    train_ppo(given, progress=False)
+    assert json.loads((place["folder"] / "run.json").read_text())["reward"] == [f"adapter:{first.reference}"]
+    other = shutil.copytree(judge.path, tmp_path / "other")
+    weights = other / "adapter_model.safetensors"
+    moved = {name: weight * 1.5 for name, weight in load_file(weights).items()}
+    save_file(moved, weights, metadata={"format": "pt"})
+    store.publish(other, **known)
+    with pytest.raises(TrainError, match=rf"reward was \['adapter:{first.reference}'\] and is now"):
+        train_ppo(given, progress=False)
+    pinned = given.model_copy(update={"reward": (f"adapter:{first.reference}",)})
+    assert train_ppo(pinned, progress=False).adapter is not None

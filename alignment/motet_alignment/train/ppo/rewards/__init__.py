@@ -26,6 +26,7 @@ __all__ = [
     "Rewards",
     "first_reward_adapter",
     "make_rewards",
+    "pinned",
     "reward_references",
 ]
 
@@ -68,6 +69,14 @@ def first_reward_adapter(settings: PpoSettings, base: Base) -> Adapter | None:
 def reward_references(settings: PpoSettings, base: Base) -> list[str]:
     """``NAME@VERSION`` of every reward that is an adapter. Raises TrainError, StoreError."""
     return [adapter.reference for adapter in _adapters(settings, base)]
+
+
+def pinned(spec: str, settings: PpoSettings, base: Base, option: str = "--reward") -> str:
+    """A reward as it is named, but a reward adapter with its version. Raises TrainError."""
+    kind, _, rest = spec.partition(":")
+    if kind != "adapter":
+        return spec
+    return f"adapter:{reward_adapter(rest, f'{option} {spec}', settings.store, base).reference}"
 
 
 def _adapters(settings: PpoSettings, base: Base) -> Iterator[Adapter]:
