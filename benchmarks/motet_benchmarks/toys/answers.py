@@ -1,4 +1,4 @@
-"""Greedy answers of the bundled models, in batches, with plain transformers."""
+"""Answers of the bundled models, greedy or drawn, in batches, with plain transformers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def answers(
     amateur: LlamaForCausalLM | None = None,
     contrast: Contrast | None = None,
     rows: int = 128,
+    seed: int | None = None,
 ) -> list[str]:
-    """What `model` answers to each instance, taking the best token at every place.
+    """What `model` answers to each instance: the best token at every place, or with a seed one drawn at temperature 1.
 
     With `amateur` and `contrast` the best token is that of the contrast between the two. Prompts of similar length
     share a batch of `rows`, padded on the left; those that ask for steps, which take far longer, stay among themselves.
@@ -35,24 +36,32 @@ def answers(
         key=lambda place: (instances[place].worked, len(str(instances[place].messages()))),
     )
     found = [""] * len(instances)
-    for start in range(0, len(order), rows):
-        places = order[start : start + rows]
-        inputs = tokenizer.apply_chat_template(
-            [instances[place].messages() for place in places],
-            add_generation_prompt=True,
-            padding=True,
-            return_tensors="pt",
-            return_dict=True,
-        )
-        processors: list[Any] = []
-        if amateur is not None and contrast is not None:
-            processors.append(AmateurVoice(amateur, contrast, inputs["attention_mask"]))
-        with torch.inference_mode():
-            tokens = model.generate(
-                **inputs, do_sample=False, max_new_tokens=LONGEST_ANSWER, logits_processor=processors
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        for start in range(0, len(order), rows):
+            places = order[start : start + rows]
+            inputs = tokenizer.apply_chat_template(
+                [instances[place].messages() for place in places],
+                add_generation_prompt=True,
+                padding=True,
+                return_tensors="pt",
+                return_dict=True,
             )
-        length = inputs["input_ids"].shape[1]
-        texts = tokenizer.batch_decode(tokens[:, length:], skip_special_tokens=True)
-        for place, text in zip(places, texts, strict=True):
-            found[place] = text
+            processors: list[Any] = []
+            if amateur is not None and contrast is not None:
+                processors.append(AmateurVoice(amateur, contrast, inputs["attention_mask"]))
+            with torch.inference_mode():
+                tokens = model.generate(
+                    **inputs,
+                    do_sample=seed is not None,
+                    # Drawn from the whole distribution: transformers' own choice are the fifty likeliest tokens.
+                    **({} if seed is None else {"temperature": 1.0, "top_k": 0, "top_p": 1.0}),
+                    max_new_tokens=LONGEST_ANSWER,
+                    logits_processor=processors,
+                )
+            length = inputs["input_ids"].shape[1]
+            texts = tokenizer.batch_decode(tokens[:, length:], skip_special_tokens=True)
+            for place, text in zip(places, texts, strict=True):
+                found[place] = text
     return found

@@ -136,8 +136,8 @@ def ppo(
 ) -> None:
     """Train the PPO adapters anew from the SFT and reward adapters that stand there; measure, write record and card.
 
-    PPO learns twice for each of the three seeds: against the seed's reward adapter, of which the first seed's is
-    bundled beside the others, and against the gym's grader, to compare. SFT and reward adapters of the other seeds are
+    PPO learns twice for each of the three seeds: against the gym's grader, of which the first seed's is bundled beside
+    the others, and against the seed's reward adapter, to compare. SFT and reward adapters of the other seeds are
     trained first.
     """
     from motet_benchmarks.toys import report

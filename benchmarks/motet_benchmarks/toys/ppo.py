@@ -1,4 +1,4 @@
-"""From an SFT adapter to PPO's: against the reward adapter, which is bundled, and against the grader, to compare."""
+"""From an SFT adapter to PPO's: against the grader, which is bundled, and against the reward adapter, to compare."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from motet_benchmarks.toys.curves import Curve
 from motet_benchmarks.toys.kept import once
 from motet_benchmarks.toys.settings import AdapterRecipe, PpoRecipe
 
-PPO, GRADER = "motet-ppo", "motet-ppo-grader"
+PPO, BY_REWARD = "motet-ppo", "motet-ppo-reward"
 
 #: The gym's grader, as `--reward` and `--gold` name it.
 GYM = "gym"
@@ -37,6 +37,8 @@ class Reinforced:
     """Of torch."""
     published: int
     """The iteration whose version was best on held-out prompts, and published; 0 for none."""
+    stopped: str
+    """Why the run ended."""
     curve: Curve
 
 
@@ -92,12 +94,15 @@ def reinforce(
                 minutes,
                 torch.get_num_threads(),
                 int(str(done.metrics["best_iteration"])),
+                str(done.metrics["stopped"]),
                 curves.read(done.folder / "metrics.jsonl"),
             )
 
         return once(work / f"{name}.json", Reinforced, basis, make)
 
-    return PpoRun(seed, sft, reward, store, trained(PPO, f"adapter:{reward.reference}"), trained(GRADER, GYM))
+    return PpoRun(
+        seed, sft, reward, store, trained(BY_REWARD, f"adapter:{reward.reference}"), trained(PPO, GYM)
+    )
 
 
 def _settings(
@@ -123,6 +128,8 @@ def _settings(
             "iterations": recipe.iterations,
             "prompts": recipe.prompts,
             "answers": recipe.answers,
+            "batch_tokens": recipe.batch_tokens,
+            "whiten_rewards": True,
             "epochs": recipe.epochs,
             "minibatches": recipe.minibatches,
             "learning_rate": recipe.rate,
@@ -145,13 +152,13 @@ def _settings(
 
 
 def bundle(run: PpoRun, expert: Path, folder: Path) -> str:
-    """Put the adapter trained against the reward adapter into the store `folder`, beside the three that stand there.
+    """Put the adapter trained against the grader into the store `folder`, beside the three that stand there.
 
     Returns its version. Raises StoreError, and BenchmarkError if no version was better than the SFT adapter.
     """
-    if not run.by_reward.published:
+    if not run.by_grader.published:
         raise BenchmarkError(
             f"seed {run.seed}: no version of {PPO} was better than {run.sft.reference} on held-out prompts"
         )
     with renewed(folder, keep=NAMES) as store:
-        return copy(run.store.get(run.by_reward.reference), store, expert, {}).version
+        return copy(run.store.get(run.by_grader.reference), store, expert, {}).version

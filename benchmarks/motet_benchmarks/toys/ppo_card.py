@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from motet_benchmarks.statistics import Difference
@@ -32,7 +33,7 @@ def ppo_card(made: MadePpo) -> str:
                 rate=recipe.rate,
                 value_rate=recipe.value_rate,
                 held_out=recipe.held_out_prompts,
-                minutes=round(sum(one.by_reward.minutes for one in seeds) / len(seeds)),
+                minutes=round(sum(one.by_grader.minutes for one in seeds) / len(seeds)),
                 threads="one CPU thread" if made.threads == 1 else f"{made.threads} CPU threads",
             ),
             row("answers that are right", *(f"seed {one.seed}" for one in seeds)),
@@ -40,6 +41,9 @@ def ppo_card(made: MadePpo) -> str:
             row("SFT", *(percent(one.sft) for one in seeds)),
             row("PPO against the reward adapter", *(percent(one.by_reward.plain) for one in seeds)),
             row("PPO against the grader", *(percent(one.by_grader.plain) for one in seeds)),
+            row("SFT, drawn", *(percent(one.sft_drawn) for one in seeds)),
+            row("PPO against the reward adapter, drawn", *(percent(one.by_reward.drawn) for one in seeds)),
+            row("PPO against the grader, drawn", *(percent(one.by_grader.drawn) for one in seeds)),
             row("SFT, with worked steps", *(percent(one.sft_worked) for one in seeds)),
             row(
                 "PPO against the reward adapter, with worked steps",
@@ -50,8 +54,8 @@ def ppo_card(made: MadePpo) -> str:
                 *(percent(one.by_grader.worked) for one in seeds),
             ),
             "",
-            row("over all seeds, in points", "all families", "with worked steps"),
-            "|---|---|---|",
+            row("over all seeds, in points", "all families", "drawn", "with worked steps"),
+            "|---|---|---|---|",
             _gains("PPO against the reward adapter minus SFT", measured.reward_gain),
             _gains("PPO against the grader minus SFT", measured.grader_gain),
             _gains("PPO against the grader minus against the reward adapter", measured.further),
@@ -67,8 +71,9 @@ def ppo_card(made: MadePpo) -> str:
                 "its KL, nats an answer",
                 "KL at the end",
                 "minutes",
+                "ended by",
             ),
-            "|---|---|---|---|---|---|---|",
+            "|---|---|---|---|---|---|---|---|",
             *(
                 row(
                     judge,
@@ -78,6 +83,7 @@ def ppo_card(made: MadePpo) -> str:
                     f"{run.kl:.2f}",
                     f"{run.kl_at_the_end:.2f}",
                     f"{run.minutes:.0f}",
+                    re.split("[:,]", run.stopped)[0],
                 )
                 for (judge, run), seed in zip(runs, [*seeds, *seeds], strict=True)
             ),
@@ -99,14 +105,17 @@ _HEAD = """\
 ## The PPO adapter
 
 `{ppo}` (version `{version}`) goes on from `{sft}` by PPO, `motet train ppo`'s own code: {iterations} iterations of
-{prompts} answers to training problems of the gym, judged by `{reward}`, its KL divergence from `{sft}` held near
+{prompts} answers to training problems of the gym, judged by the gym's grader, its KL divergence from `{sft}` held near
 {kl_target:g} nats an answer; learning rates {rate:g} and {value_rate:g} (values). Every few iterations {held_out}
-held-out training problems are answered, and the version with the most right answers to them is kept: so the grader has
-a say in which version that is, and none in what is learnt.
-The same was done against the gym's grader in the reward adapter's place, which is not bundled. A training takes
+held-out training problems are answered, and the version with the most right answers to them is kept. A training takes
 {minutes} minutes on {threads} (`motet models ppo`).
 
-Problems, intervals and seeds are those of the adapters above; another seed's PPO starts from that seed's SFT adapter,
+The same was done against `{reward}` in the grader's place, which is not bundled: there the grader has a say in which
+version is kept, and ends a run whose rewards rise as right answers fall, but has none in what is learnt. Where no
+version was better than `{sft}`, `{sft}` itself is what is measured.
+
+Answers are greedy, and "drawn" ones those at temperature 1, one a problem: what PPO is rewarded for. Problems,
+intervals and seeds are those of the adapters above; another seed's PPO starts from that seed's SFT adapter,
 against that seed's reward adapter. The first seed's is bundled, whichever fared best.
 """
 
@@ -117,7 +126,7 @@ What the seed's reward adapter gives the greedy answers to the test problems, mo
 
 
 def _gains(name: str, gains: Gains) -> str:
-    return row(name, points(gains.plain), points(gains.worked))
+    return row(name, points(gains.plain), points(gains.drawn), points(gains.worked))
 
 
 def _plain(apart: Difference) -> str:

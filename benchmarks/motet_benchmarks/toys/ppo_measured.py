@@ -14,10 +14,12 @@ from motet_benchmarks.toys.ppo import PpoRun, Reinforced
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One policy's greedy answers on the test problems."""
+    """One policy's answers on the test problems, greedy ones but for `drawn`."""
 
     plain: tuple[bool, ...]
     """Which are right."""
+    drawn: tuple[bool, ...]
+    """The same of answers drawn at temperature 1, one a problem: what PPO is rewarded for."""
     worked: tuple[bool, ...]
     """The same when the families that have worked steps are asked to show them."""
     scores: tuple[float, ...]
@@ -38,13 +40,16 @@ class PpoPolicy:
     """One PPO adapter's figures."""
 
     plain: Share
+    drawn: Share
     worked: Share
     minutes: float
     """Of training."""
     iterations: int
     """That were run."""
     published: int
-    """The iteration whose version was best on held-out prompts."""
+    """The iteration whose version was best on held-out prompts; 0 is SFT itself, where none was better."""
+    stopped: str
+    """Why the run ended."""
     kl: float
     """Nats an answer of that version."""
     kl_at_the_end: float
@@ -57,6 +62,7 @@ class PpoSeed:
 
     seed: int
     sft: Share
+    sft_drawn: Share
     sft_worked: Share
     by_reward: PpoPolicy
     by_grader: PpoPolicy
@@ -67,6 +73,7 @@ class Gains:
     """Differences over the seeds: every problem counted with its mean over them."""
 
     plain: Difference
+    drawn: Difference
     worked: Difference
 
 
@@ -115,13 +122,18 @@ def outcomes(run: PpoRun, expert: Path, *, count: int) -> Outcomes:
         model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(expert), str(adapter)).eval()
         said, shown = answers(plain, tokenizer, model), answers(worked, tokenizer, model)
         return Outcome(
-            tuple(problem.grade(text) for problem, text in zip(plain, said, strict=True)),
-            tuple(problem.grade(text) for problem, text in zip(worked, shown, strict=True)),
+            _right(plain, said),
+            _right(plain, answers(plain, tokenizer, model, seed=run.seed)),
+            _right(worked, shown),
             tuple(scorer(list(zip(plain, said, strict=True)))),
         )
 
     paths = (run.store.get(course.reference).path for course in (run.by_reward, run.by_grader))
     return Outcomes(outcome(run.sft.path), *map(outcome, paths))
+
+
+def _right(asked: Sequence[gym.Instance], said: Sequence[str]) -> tuple[bool, ...]:
+    return tuple(problem.grade(text) for problem, text in zip(asked, said, strict=True))
 
 
 def problems(count: int) -> tuple[list[gym.Instance], list[gym.Instance]]:
@@ -143,6 +155,7 @@ def measured(runs: Sequence[tuple[PpoRun, Outcomes]], *, count: int) -> PpoMeasu
             PpoSeed(
                 run.seed,
                 share(found.sft.plain),
+                share(found.sft.drawn),
                 share(found.sft.worked),
                 _policy(run.by_reward, found.by_reward),
                 _policy(run.by_grader, found.by_grader),
@@ -168,23 +181,26 @@ def measured(runs: Sequence[tuple[PpoRun, Outcomes]], *, count: int) -> PpoMeasu
 def _policy(course: Reinforced, found: Outcome) -> PpoPolicy:
     return PpoPolicy(
         share(found.plain),
+        share(found.drawn),
         share(found.worked),
         course.minutes,
         course.curve.iterations[-1],
         course.published,
+        course.stopped,
         course.curve.kl_after(course.published),
         course.curve.kl_at_the_end(),
     )
 
 
 def _gains(first: Sequence[Outcome], second: Sequence[Outcome]) -> Gains:
-    plain, worked = (
-        difference(
-            _mean([getattr(one, kind) for one in first]), _mean([getattr(one, kind) for one in second])
+    return Gains(
+        *(
+            difference(
+                _mean([getattr(one, kind) for one in first]), _mean([getattr(one, kind) for one in second])
+            )
+            for kind in ("plain", "drawn", "worked")
         )
-        for kind in ("plain", "worked")
     )
-    return Gains(plain, worked)
 
 
 def _mean(outcomes: Sequence[Sequence[float]]) -> list[float]:

@@ -123,7 +123,7 @@ def reinforce_all(
     first = runs[0][0]
     version = bundle(first, folder / "expert", folder / ADAPTERS)
     figures = measured(runs, count=count)
-    made = MadePpo(recipe, version, torch.__version__, first.by_reward.threads, figures)
+    made = MadePpo(recipe, version, torch.__version__, first.by_grader.threads, figures)
     paths = curves.write(
         results.parent,
         {

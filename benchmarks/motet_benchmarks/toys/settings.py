@@ -99,40 +99,42 @@ class PpoRecipe:
 
     problems: int = 8000
     """Prompts of the gym's training split; part of them is held out, to choose the best version by."""
-    worked: float = 0.25
+    worked: float = 0.1
     """Part of the problems with worked steps that asks for them."""
-    iterations: int = 60
+    iterations: int = 28
     """Rounds of answering and learning."""
     prompts: int = 256
     """Answered in each."""
     answers: int = 1
     """To each of them."""
-    epochs: int = 2
+    epochs: int = 1
     """Passes over a round's answers."""
-    minibatches: int = 4
+    minibatches: int = 8
     """Steps of a pass."""
-    rate: float = 3e-4
+    batch_tokens: int = 512
+    """Tokens that go through the model together, padding included: little is padding in so few."""
+    rate: float = 6e-4
     """Learning rate of the policy."""
     value_rate: float = 1e-3
     """Learning rate of the values' adapter and head."""
-    value_warm_up: int = 0
+    value_warm_up: int = 3
     """First iterations in which the values alone learn."""
     gae_lambda: float = 0.95
     """Generalized advantages: 1 trusts rewards alone."""
     kl_coefficient: float = 0.05
-    """Price of a nat of KL divergence from the SFT adapter, at first."""
-    kl_target: float = 2.0
+    """Price of a nat of KL divergence from the SFT adapter, at first, in standard deviations of the reward."""
+    kl_target: float = 0.5
     """Nats an answer may be away from it."""
     kl_horizon: int = 2000
     """Answers in which the price moves by a fifth at most."""
     max_answer: int = 128
     """Tokens; worked sorting, the longest answer, stays below."""
-    held_out_prompts: int = 400
+    held_out_prompts: int = 600
     """Answered in an evaluation."""
-    eval_every: int = 5
+    eval_every: int = 7
     """Iterations between two evaluations."""
-    rollouts: Literal["engine", "transformers"] = "engine"
-    """Who answers."""
+    rollouts: Literal["engine", "transformers"] = "transformers"
+    """Who answers. By transformers seeds can be trained side by side on few cores, and again to the same weights."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,13 @@ from motet_alignment.train.session import Trained
 from motet_benchmarks.toys import answers, cli, ppo
 from motet_benchmarks.toys.adapters import BASE, NAMES, REWARD, SFT
 from motet_benchmarks.toys.card import card
-from motet_benchmarks.toys.ppo import GRADER, PPO
+from motet_benchmarks.toys.ppo import BY_REWARD, PPO
 from motet_benchmarks.toys.record import check, read, write
 from motet_benchmarks.toys.report import reinforce_seed
 from motet_benchmarks.toys.settings import PpoRecipe
 
 #: What all weights of a pretended adapter are, so that it can be told.
-MARKS = {PPO: 0.5, GRADER: 0.25}
+MARKS = {BY_REWARD: 0.5, PPO: 0.25}
 
 
 class Trainer:
@@ -70,7 +70,9 @@ class Trainer:
             data=[{"path": str(settings.data[0]), "sha256": "0" * 64, "examples": 24}],
             settings={"from": settings.start, "seed": settings.seed, "reward": list(settings.reward)},
         )
-        return Trained(adapter, settings.folder, {"best_iteration": 15, "seconds": 90.0})
+        return Trained(
+            adapter, settings.folder, {"best_iteration": 15, "seconds": 90.0, "stopped": "chance: once"}
+        )
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +110,12 @@ def run(*options: object):
 def test_each_seed_is_trained_twice_from_its_own_adapters(done):
     folder, work, trainer, alone, everything = done
     assert [settings.seed for settings in trainer.asked] == [6, 6, 5, 5]
-    assert [settings.name for settings in trainer.asked] == [PPO, GRADER] * 2
+    assert [settings.name for settings in trainer.asked] == [BY_REWARD, PPO] * 2
     bundled = AdapterStore(folder / "adapters")
     other = AdapterStore(work / "seed-6" / "store")
     for settings, store in zip(trainer.asked, (other, other, bundled, bundled), strict=True):
         assert settings.start == store.get(SFT).reference
-        judge = f"adapter:{store.get(REWARD).reference}" if settings.name == PPO else "gym"
+        judge = f"adapter:{store.get(REWARD).reference}" if settings.name == BY_REWARD else "gym"
         assert settings.reward == (judge,)
         assert settings.gold == "gym"
     assert bundled.get(SFT).version != other.get(SFT).version
@@ -181,8 +183,8 @@ def test_figures_are_those_of_answers_and_runs(done):
         # The best version is the fifteenth's, and the sixteenth's answers are its own.
         assert one.by_reward.published == 15
         assert one.by_reward.kl == pytest.approx(0.2 * 16)
-        assert one.by_reward.kl_at_the_end == pytest.approx(0.2 * 57.5)
-        assert one.by_reward.iterations == 60
+        assert one.by_reward.kl_at_the_end == pytest.approx(0.2 * 27.5)
+        assert one.by_reward.iterations == 28
         assert one.by_reward.minutes == 1.5
     assert measured.grader_gain.plain.value == pytest.approx(1 - measured.seeds[0].sft.value)
     assert measured.grader_gain.plain.losses == 0
@@ -199,7 +201,7 @@ def test_the_card_tells_of_it(done):
     assert text == card(record, record.measured)
     assert f"`{PPO}` (version `{record.ppo.version}`)" in text
     assert "| PPO against the grader minus SFT | +65.9 (" in text
-    assert "| reward | 6 | 60 | 15 | 3.20 | 11.50 |" in text
+    assert "| reward | 6 | 28 | 15 | 3.20 | 5.50 |" in text
     assert "{" not in text
     assert str(folder / "ppo-curves.png") in everything
 
@@ -215,7 +217,7 @@ def test_curves_are_kept_as_numbers_and_as_a_picture(done):
         ("the grader", 6),
     ]
     first = facts["runs"][0]
-    assert len(first["iterations"]) == len(first["kl"]) == 60
+    assert len(first["iterations"]) == len(first["kl"]) == 28
     assert first["evaluated"] == list(range(5, 61, 5))
     assert first["held_out_right"][0] == pytest.approx({"value": 0.1, "low": 0.09, "high": 0.11})
     assert (folder / "ppo-curves.png").read_bytes().startswith(b"\x89PNG")
@@ -301,6 +303,7 @@ def test_the_trainer_understands_what_is_asked_of_it(pair, tmp_path, monkeypatch
         prompts=8,
         epochs=1,
         minibatches=1,
+        value_warm_up=1,
         max_answer=8,
         held_out_prompts=3,
         eval_every=1,
