@@ -202,7 +202,15 @@ class EngineSampler:
     def _wake(self) -> None:
         if self._resting:
             self._make_room()
-            self._ask(self._llm.wake_up)
+            try:
+                self._ask(self._llm.wake_up)
+            except TrainError:
+                raise
+            except Exception as problem:
+                raise TrainError(
+                    f"the engine doesn't wake beside the training: {first_line(problem)}; a lower --engine-memory or "
+                    "--batch-tokens leaves it room"
+                ) from problem
             self._resting = False
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from motet_alignment.errors import TrainError
 from motet_alignment.train.devices import Place
 from motet_alignment.train.ppo.samplers import make_sampler
 from motet_alignment.train.ppo.samplers.engine_sampler import EngineSampler
@@ -72,6 +73,18 @@ def test_training_frees_its_memory_before_the_engine_wakes(sampler, said, versio
     engine.rest()
     engine.follow(versions[1])
     assert said == ["sleep 1", "training frees", "wake None", "drop 1", "load 2"]
+
+
+def test_no_room_to_wake_in(sampler, versions, monkeypatch):
+    def fails(self, tags=None) -> None:
+        raise RuntimeError("Call to wake_up method failed: CUDA out of memory\nand so on")
+
+    engine = sampler("cuda")
+    engine.follow(versions[0])
+    engine.rest()
+    monkeypatch.setattr(Played, "wake_up", fails)
+    with pytest.raises(TrainError, match=r"doesn't wake .*CUDA out of memory; a lower --engine-memory"):
+        engine.follow(versions[1])
 
 
 def test_on_a_cpu_nothing_sleeps(sampler, said, versions, prompts):

@@ -56,13 +56,23 @@ def test_the_live_policy_answers(settings, base, policies, prompts):
     check_greedy(sampler, policies[1], prompts, settings.max_answer)
 
 
-def test_the_context_bounds_answers_one_by_one(settings, base, policies, prompts):
+def test_the_context_bounds_answers_one_by_one(settings, base, policies, prompts, monkeypatch):
     short = dataclasses.replace(base, context=max(len(prompt.ids) for prompt in prompts) + 3)
+    model = policies[0].model.get_base_model()
+    generate, reached = model.generate, []
+
+    def noting(**asked):
+        reached.append(asked["input_ids"].shape[1] + asked["max_new_tokens"])
+        return generate(**asked)
+
+    monkeypatch.setattr(model, "generate", noting)
     for one in TransformersSampler(settings, short, policies[0]).sample(prompts, range(len(prompts))):
         room = min(settings.max_answer, short.context - len(one.prompt.ids))
         assert one.ended == (one.ids[-1] == END)
         assert len(one.ids) <= room
         assert one.ended or len(one.ids) == room
+    # A model may have no positions beyond, also for rows whose answers have ended.
+    assert max(reached) == short.context
 
 
 def test_the_models_own_generation_settings_change_nothing(sampler, policies, prompts):
