@@ -58,7 +58,15 @@ def publish(
         settings=settings.model_dump(
             mode="json",
             by_alias=True,
-            exclude={"data", "folder", "store", "resume", "api_key", *(_OF_THE_START if base.start else ())},
+            exclude={
+                "data",
+                "folder",
+                "store",
+                "resume",
+                "api_key",
+                "url",
+                *(_OF_THE_START if base.start else ()),
+            },
         )
         | {"precision": place.precision, "device": place.device, "processes": place.processes}
         | dict(also or {}),

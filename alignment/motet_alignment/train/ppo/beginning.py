@@ -12,6 +12,7 @@ from motet_alignment.train.models import Base, find_adapter
 from motet_alignment.train.ppo.prompts import Prompts
 from motet_alignment.train.ppo.rewards import first_reward_adapter, pinned
 from motet_alignment.train.ppo.settings import PpoSettings
+from motet_alignment.train.ppo.state import State
 
 
 def check_rewards(settings: PpoSettings) -> None:
@@ -76,6 +77,12 @@ def find_reference(settings: PpoSettings, base: Base) -> Adapter | None:
             f"whose {' and '.join(differ)} are not those of {base.fingerprint.name}"
         )
     return adapter
+
+
+def first_state(settings: PpoSettings, base: Base, reference: Adapter | None) -> State:
+    """Before the first iteration: no divergence, where the policy starts at its reference."""
+    there = (reference and reference.reference) == (base.start and base.start.reference)
+    return State(kl_coefficient=settings.kl_coefficient, kl=0.0 if there else None)
 
 
 def value_start(settings: PpoSettings, base: Base) -> Adapter | None:

@@ -24,6 +24,7 @@ from motet_alignment.train.ppo.beginning import (
     check_rewards,
     describe,
     find_reference,
+    first_state,
     shared_place,
     value_start,
 )
@@ -68,7 +69,7 @@ def train(settings: PpoSettings, *, progress: bool = True) -> Trained:
         checkpoint = stack.enter_context(held(folder, identity, settings, place))
         actor = ActorCritic(settings, base, place, reference=reference, reward=value_start(settings, base))
         learner = Learner(actor, settings, Together(place), place.device)
-        state = load(checkpoint, learner) if checkpoint else State(kl_coefficient=settings.kl_coefficient)
+        state = load(checkpoint, learner) if checkpoint else first_state(settings, base, reference)
         if checkpoint:
             console.print(
                 f"going on after iteration {state.iteration:,} of {settings.iterations:,}, from {folder}",
@@ -215,7 +216,7 @@ class Run:
                 "iterations": state.iteration,
                 "best_iteration": state.iteration,
                 "seconds": round(state.seconds, 1),
-                "kl": round(state.kl, 4),
+                "kl": round(state.kl or 0.0, 4),
                 "stopped": state.stopped or "all iterations are made",
             }
         return outcome(

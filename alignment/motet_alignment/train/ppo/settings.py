@@ -168,7 +168,9 @@ class PpoSettings(AdapterSettings):
         default=None, ge=1, description="The run ends after so many evaluations without a better version."
     )
     save_every: int | None = Field(
-        default=None, ge=1, description="Iterations between two checkpoints; 5 when left out."
+        default=None,
+        ge=1,
+        description="Iterations between two checkpoints, beside those of the best versions; 5 when left out.",
     )
     sample_every: int | None = Field(
         default=None, ge=1, description="Iterations between two looks at sample answers; 5 when left out."

@@ -34,8 +34,9 @@ class State:
     #: Iterations done.
     iteration: int = 0
     kl_coefficient: float = 0.0
-    #: Of the last iteration's answers from the reference, their mean in nats.
-    kl: float = 0.0
+    #: Of the last iteration's answers from the reference, their mean in nats; None before the first, where the policy
+    #: starts elsewhere than at the reference.
+    kl: float | None = 0.0
     evaluations: tuple[Evaluation, ...] = ()
     #: Seconds spent, over all kills.
     seconds: float = 0.0

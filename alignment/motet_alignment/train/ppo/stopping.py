@@ -21,8 +21,8 @@ class Evaluation:
     rewards: tuple[float, ...]
     #: What the answers are truly worth, one a prompt; None where nobody says.
     gold: tuple[float, ...] | None
-    #: An answer's mean divergence from the reference, in nats.
-    kl: float
+    #: An answer's mean divergence from the reference, in nats; None where nobody measured the start's.
+    kl: float | None
     #: An answer's mean tokens.
     length: float
     #: Share of answers that ended by themselves.
@@ -33,7 +33,9 @@ class Evaluation:
         found: dict[str, Estimate | float] = {"reward": mean(self.rewards)}
         if self.gold is not None:
             found["gold"] = mean(self.gold)
-        return {**found, "kl": self.kl, "length": self.length, "ended": self.ended}
+        if self.kl is not None:
+            found["kl"] = self.kl
+        return {**found, "length": self.length, "ended": self.ended}
 
     def as_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -80,9 +82,9 @@ def ending(history: Sequence[Evaluation], settings: PpoSettings) -> str | None:
     )
 
 
-def too_far(kl: float, settings: PpoSettings) -> str | None:
+def too_far(kl: float | None, settings: PpoSettings) -> str | None:
     """Says so where an answer's mean divergence from the reference, in nats, is above what the settings bear."""
-    if kl <= settings.highest_kl:
+    if kl is None or kl <= settings.highest_kl:
         return None
     bound = "--max-kl" if settings.max_kl is not None else "four times --kl-target"
     return f"an answer's KL from the reference, {kl:.2f} nats, is above {settings.highest_kl:g} ({bound})"
@@ -132,7 +134,7 @@ def outcome(
     found |= _gained("reward", first.rewards, chosen.rewards)
     if first.gold is not None and chosen.gold is not None:
         found |= _gained("gold", first.gold, chosen.gold)
-    if math.isfinite(chosen.kl):
+    if chosen.kl is not None and math.isfinite(chosen.kl):
         found["kl"] = round(chosen.kl, 4)
     found["seconds"] = round(seconds, 1)
     found["stopped"] = stopped or "all iterations are made"

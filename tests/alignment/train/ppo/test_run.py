@@ -393,3 +393,14 @@ def test_a_run_is_gone_on_with_by_the_reward_it_began_with(
         train_ppo(given, progress=False)
     pinned = given.model_copy(update={"reward": (f"adapter:{first.reference}",)})
     assert train_ppo(pinned, progress=False).adapter is not None
+
+
+def test_a_start_away_from_the_reference_is_not_said_to_be_at_it(place: dict, questions: Path, rewards: Path):
+    """What goes on from an adapter and stays close to the base has a KL nobody knows before the first answers."""
+    train_ppo(asking(place, questions, rewards, iterations=1, held_out=0.0, prompts=8), progress=False)
+    folder = place["folder"].with_name("on")
+    more = {"start": "even", "name": "on", "reference": "base", "iterations": 1, "prompts": 8}
+    train_ppo(asking({**place, "folder": folder}, questions, rewards, **more), progress=False)
+    first, *_, last = [line for line in lines(folder) if "eval_reward" in line]
+    assert "eval_kl" not in first
+    assert "eval_kl" in last
