@@ -23,11 +23,6 @@ def masked_sum(values: Tensor, mask: Tensor) -> Tensor:  # [...], [...] -> []
     return values.masked_fill(~mask.bool(), 0).sum()
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:  # [...], [...] -> []
-    """Mean of the values where the mask is; 0 where it is nowhere."""
-    return masked_sum(values, mask) / mask.sum().clamp(min=1)
-
-
 def kl_estimate(
     logprobs: Tensor,  # [...] log pi of tokens drawn from pi
     reference: Tensor,  # [...] log pi_ref of the same tokens
@@ -205,11 +200,6 @@ def entropy(logits: Tensor, temperature: float) -> Tensor:  # [..., vocabulary] 
     logprobs = (precise / temperature).log_softmax(-1)
     ruled_out = logprobs == -torch.inf  # 0 log 0 would be NaN
     return -(logprobs.exp() * logprobs.masked_fill(ruled_out, 0)).sum(-1)
-
-
-def ratio_kl(logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:  # -> [] nats a token, without gradient
-    """KL(pi_old || pi) a token: the mean of k3 over tokens drawn from pi_old, which is what an iteration learns on."""
-    return masked_mean(kl_estimate(old, logprobs, "k3"), mask).detach()
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
