@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from openai import APIConnectionError, APIStatusError, AsyncOpenAI, NotFoundError, OpenAI, Timeout
 
 from motet_alignment.errors import TrainError
 from motet_alignment.store import BaseFingerprint
 from motet_alignment.train.ppo.settings import PpoSettings
+
+Result = TypeVar("Result")
 
 #: Files of a policy that a server takes; a chat template if it has its own.
 _FILES = ("adapter_config.json", "adapter_model.safetensors", "chat_template.jinja")
@@ -111,3 +115,28 @@ class ServerClient:
     def close(self) -> None:
         """Closes the connections."""
         self._client.close()
+
+
+def run_apart(make: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """What the coroutine returns or raises, which runs in a thread of its own; an interrupt cancels it and is raised.
+
+    Signals interrupt the main thread wherever it is: an event loop there would leave its tasks half done.
+    """
+    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = Future()
+
+    async def run() -> Result:
+        task = asyncio.current_task()
+        assert task is not None
+        begun.set_result((asyncio.get_running_loop(), task))
+        return await make()
+
+    with ThreadPoolExecutor(1, "motet-server") as pool:
+        outcome = pool.submit(lambda: asyncio.run(run()))
+        try:
+            return outcome.result()
+        except BaseException:
+            if not outcome.done():
+                loop, task = begun.result()
+                with suppress(RuntimeError):  # it has ended just now
+                    loop.call_soon_threadsafe(task.cancel)
+            raise

@@ -15,7 +15,7 @@ from motet_alignment.train.devices import Place
 from motet_alignment.train.models import Base
 from motet_alignment.train.ppo.rollout import PolicyFiles, Prompt, Rollout
 from motet_alignment.train.ppo.samplers.answers import end_tokens, rollout, room
-from motet_alignment.train.ppo.samplers.server_client import ServerClient
+from motet_alignment.train.ppo.samplers.server_client import ServerClient, run_apart
 from motet_alignment.train.ppo.settings import PpoSettings
 
 _LOG = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class ServerSampler:
         if len(seeds) != len(prompts):
             raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds")
         with self._server.failures():
-            return asyncio.run(self._answers(prompts, seeds, greedy))
+            return run_apart(lambda: self._answers(prompts, seeds, greedy))
 
     async def _answers(self, prompts: Sequence[Prompt], seeds: Sequence[int], greedy: bool) -> list[Rollout]:
         free = asyncio.Semaphore(_CONNECTIONS)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import typer
 
 from motet_alignment.errors import TrainError
+from motet_alignment.train.cli import stoppable
 from motet_alignment.train.devices import Place
 from motet_alignment.train.ppo.samplers import server_client
 from motet_alignment.train.ppo.samplers.server_sampler import ServerSampler
@@ -226,6 +232,28 @@ def test_nothing_stays_behind_where_a_version_could_not_be_loaded(asked, base, v
     played.versions = [f"{sampler._name}@1"]
     sampler.close()
     assert played.versions == []
+
+
+def test_nothing_stays_behind_where_the_training_is_ended(sampler, played, prompts, caplog):
+    answer = played.answer
+
+    def ending(request, *rest) -> dict:
+        if request.path == "/v1/completions":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return answer(request, *rest)
+
+    @stoppable()
+    def training() -> None:
+        with closing(sampler):
+            sampler.sample(prompts, range(len(prompts)))
+
+    played.answer = ending
+    assert len(played.versions) == 1
+    with pytest.raises(typer.Exit):
+        training()
+    assert played.versions == []
+    gc.collect()
+    assert not caplog.records, "asyncio tells of tasks that nobody ended"
 
 
 def test_answers_without_log_probabilities(sampler, played, prompts):
