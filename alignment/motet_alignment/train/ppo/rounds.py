@@ -58,9 +58,10 @@ class Rounds:
             self._follow(iteration)
             seeds = [seed_of(settings.seed, iteration, place) for place, _ in mine]
             rollouts = self._sampler.sample([prompt for _, prompt in mine], seeds)
+        # Rewards and learning have the whole of the GPU.
+        self._sampler.rest()
         with self._phase("judging", "reward", len(mine)):
             judged = self._rewards(rollouts)
-        self._sampler.rest()
         with self._phase("weighing", "experience", len(mine)) as phase:
             experience = gather_experience(
                 self._actor,
@@ -101,9 +102,9 @@ class Rounds:
         with self._watch.phase("evaluating", len(share)):
             self._follow(state.iteration)
             rollouts = self._sampler.sample(share, [0] * len(share), greedy=True)
+            self._sampler.rest()
             rewards = [one.total for one in self._rewards(rollouts)]
             gold = None if self._gold is None else [one.total for one in self._gold(rollouts)]
-        self._sampler.rest()
         lengths = self._together.gather([float(len(rollout.ids)) for rollout in rollouts])
         ended = self._together.gather([float(rollout.ended) for rollout in rollouts])
         return Evaluation(
