@@ -22,7 +22,7 @@ from motet_models import ADAPTERS, AMATEUR, EXPERT
 pytestmark = pytest.mark.engine
 
 STORE = AdapterStore(ADAPTERS)
-VOICES = ("motet-toy", "motet-sft", "motet-dpo")
+VOICES = ("motet-toy", "motet-sft", "motet-dpo", "motet-ppo")
 SETTINGS = (None, Contrast(strength=0.5, plausibility=0.05))
 MAX_TOKENS = 24
 
