@@ -195,6 +195,10 @@ class PpoSettings(AdapterSettings):
             raise ValueError("--length-free belongs to --length-penalty")
         if self.kl_target is None and "kl_horizon" in given:
             raise ValueError("--kl-horizon belongs to --kl-target")
+        if self.value_warm_up >= self.iterations:
+            raise ValueError(
+                f"--value-warm-up {self.value_warm_up}: the policy would learn in none of {self.iterations} --iterations"
+            )
         if self.kl_target is not None and self.kl_coefficient == 0:
             raise ValueError("--kl-target adapts --kl-coefficient, which can't begin at 0")
         return self

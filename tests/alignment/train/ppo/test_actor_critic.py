@@ -323,6 +323,7 @@ def test_rewards_of_a_file_are_not_needed_here(tmp_path: Path):
         ({"reward": ("gym",), "kl_horizon": 5}, "--kl-horizon"),
         ({"reward": ("gym",), "kl_target": 1.0, "kl_coefficient": 0.0}, "--kl-target"),
         ({"reward": ("gym",), "length_free": 5}, "--length-free"),
+        ({"reward": ("gym",), "value_warm_up": 3, "iterations": 3}, "--value-warm-up 3"),
     ):
         with pytest.raises(ValueError, match=said):
             PpoSettings.model_validate({"data": (path,), **wrong})
