@@ -197,7 +197,7 @@ class PpoSettings(AdapterSettings):
             raise ValueError("--kl-horizon belongs to --kl-target")
         if self.value_warm_up >= self.iterations:
             raise ValueError(
-                f"--value-warm-up {self.value_warm_up}: the policy would learn in none of {self.iterations} --iterations"
+                f"--value-warm-up {self.value_warm_up}: the policy learns in none of {self.iterations} --iterations"
             )
         if self.kl_target is not None and self.kl_coefficient == 0:
             raise ValueError("--kl-target adapts --kl-coefficient, which can't begin at 0")
