@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import closing
 
 import psutil
 import pytest
+import torch
 
 from motet_alignment.errors import TrainError
 from motet_alignment.train.devices import Place
 from motet_alignment.train.ppo.rollout import PolicyFiles
-from motet_alignment.train.ppo.samplers import engine_private, make_sampler
+from motet_alignment.train.ppo.samplers import engine_private
 from motet_alignment.train.ppo.samplers.engine_sampler import CPU_WORKER, EngineSampler
+from motet_benchmarks.ppo.reference import EngineReference
 
 from .policy import check_distribution, check_greedy, check_logprobs, check_seeds
 
@@ -20,8 +23,9 @@ CPU = Place("cpu", "fp32")
 
 
 @pytest.fixture(scope="module")
-def engine(settings, base, versions, policies):
-    sampler = make_sampler(settings, base, CPU, policies[0])
+def engine(settings, base):
+    """With what the benchmark asks of it besides."""
+    sampler = EngineReference(settings, base, CPU)
     yield sampler
     sampler.close()
 
@@ -46,6 +50,13 @@ def test_told_logprobs_are_those_of_training(sampler, policies, prompts):
 
 def test_drawn_from_the_policy(sampler, policies, prompts):
     check_distribution(sampler, policies[0], prompts)
+
+
+def test_what_it_makes_of_given_answers(sampler, policies, prompts):
+    """At temperature 1, whatever they were drawn at."""
+    answers = sampler.sample(prompts[:8], range(8))
+    for answer, found in zip(answers, sampler.logprobs(answers), strict=True):
+        assert found == pytest.approx(policies[0].logprobs(answer, 1.0).tolist(), abs=1e-3)
 
 
 def test_another_version_takes_the_place_of_the_first(sampler, versions, policies, prompts, settings):
@@ -93,6 +104,21 @@ def test_a_base_that_the_engine_has_no_class_for(settings, base, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": ["NoSuchModel"]}))
     with pytest.raises(TrainError, match=r"--rollouts engine: the engine doesn't start: .*NoSuchModel"):
         EngineSampler(settings, dataclasses.replace(base, folder=tmp_path), CPU)
+
+
+@pytest.mark.gpu
+@pytest.mark.engine
+def test_a_rest_gives_memory_back_and_changes_no_answer(settings, base, versions, prompts):
+    with closing(EngineSampler(settings, base, Place("cuda", "fp32"))) as engine:
+        engine.follow(versions[0])
+        first = engine.sample(prompts, range(len(prompts)))
+        awake = torch.cuda.mem_get_info()[0]
+        engine.rest()
+        assert torch.cuda.mem_get_info()[0] > awake
+        assert [one.ids for one in engine.sample(prompts, range(len(prompts)))] == [one.ids for one in first]
+        engine.rest()
+        engine.follow(versions[1])
+        assert [one.ids for one in engine.sample(prompts, range(len(prompts)))] != [one.ids for one in first]
 
 
 def test_the_worker_is_the_decoders():
