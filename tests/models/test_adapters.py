@@ -13,7 +13,7 @@ from motet_benchmarks.toys.ppo import PPO
 from motet_models import ADAPTERS, EXPERT
 
 STORE = AdapterStore(ADAPTERS)
-BUNDLED = (*NAMES, *([PPO] if PPO in STORE.names() else []))
+BUNDLED = (*NAMES, PPO)
 
 
 def right(model) -> float:
@@ -69,7 +69,6 @@ def test_sft_beats_the_expert_and_dpo_does_not_fall_behind():
     assert dpo > sft - 0.05
 
 
-@pytest.mark.skipif(PPO not in BUNDLED, reason=f"{PPO} has not been trained yet: `motet models ppo` does it")
 def test_ppo_went_on_from_sft_and_does_not_fall_behind():
     adapter = STORE.get(PPO)
     assert STORE.get(SFT).reference in adapter.manifest.parents

@@ -26,6 +26,7 @@ from motet_alignment.train.session import (
     Trained,
     default_folder,
     held,
+    identity_of,
     publish,
     troubles,
 )
@@ -219,16 +220,7 @@ def _unused(samples: Any) -> Any:
 def describe(settings: TrainSettings, base: Base, inputs: Inputs, place: Place) -> dict[str, Any]:
     """What decides the weights that come out, as JSON: the same for two runs that may go on from each other."""
     return {
-        "trainer": settings.kind(),
-        **settings.identity(),
-        "precision": place.precision,
-        "device": place.device,
-        "processes": place.processes,
-        "context": base.context,
-        "base": base.fingerprint.weights,
-        "tokenizer": base.fingerprint.tokenizer,
-        "chat_template": base.template if base.template is not None else base.fingerprint.chat_template,
-        "from": None if base.start is None else base.start.reference,
+        **identity_of(settings, base, place),
         "examples": len(inputs.samples),
         "data": digest(inputs.samples),
     }

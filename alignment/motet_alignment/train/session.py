@@ -75,6 +75,22 @@ def publish(
     )
 
 
+def identity_of(settings: AdapterSettings, base: Base, place: Place) -> dict[str, Any]:
+    """What decides the weights of every training, as JSON, beside what it learns from."""
+    return {
+        "trainer": settings.kind(),
+        **settings.identity(),
+        "precision": place.precision,
+        "device": place.device,
+        "processes": place.processes,
+        "context": base.context,
+        "base": base.fingerprint.weights,
+        "tokenizer": base.fingerprint.tokenizer,
+        "chat_template": base.template if base.template is not None else base.fingerprint.chat_template,
+        "from": None if base.start is None else base.start.reference,
+    }
+
+
 def default_folder(settings: AdapterSettings, identity: Mapping[str, Any]) -> Path:
     """Where a run of these settings has its checkpoints and metrics: a folder of its own."""
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -58,7 +58,7 @@ def build(
     tuning: Tuning = TUNING,
     threads: Threads = None,
 ) -> None:
-    """Train the pair and its adapters anew, measure them, write record and card. Takes two or three hours on two cores.
+    """Train the pair and its adapters anew, measure them, write record and card. Takes hours on two cores.
 
     The models that stand in the folder are replaced when both new ones are trained. From there on `evaluate` and then
     `adapters` can take over, should it be interrupted.

@@ -13,6 +13,7 @@ from motet_alignment.train.ppo.prompts import Prompts
 from motet_alignment.train.ppo.rewards import first_reward_adapter, pinned
 from motet_alignment.train.ppo.settings import PpoSettings
 from motet_alignment.train.ppo.state import State
+from motet_alignment.train.session import identity_of
 
 
 def check_rewards(settings: PpoSettings) -> None:
@@ -100,19 +101,10 @@ def describe(
 ) -> dict[str, Any]:
     """What decides the weights that come out, as JSON: the same for two runs that may go on from each other."""
     return {
-        "trainer": settings.kind(),
-        **settings.identity(),
+        **identity_of(settings, base, place),
         # A name stands for another version when one is published meanwhile.
         "reward": [pinned(spec, settings, base) for spec in settings.reward],
         "gold": None if settings.gold is None else pinned(settings.gold, settings, base, "--gold"),
-        "precision": place.precision,
-        "device": place.device,
-        "processes": place.processes,
-        "context": base.context,
-        "base": base.fingerprint.weights,
-        "tokenizer": base.fingerprint.tokenizer,
-        "chat_template": base.template if base.template is not None else base.fingerprint.chat_template,
-        "from": None if base.start is None else base.start.reference,
         "reference": None if reference is None else reference.reference,
         "data": prompts.digest,
     }
