@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 
 from motet_decoding.errors import RequestError
-from motet_server.scores import Score, ScoreError, place, together
+from motet_decoding.together import together
+from motet_server.scores import Score, ScoreError, place
 from motet_server.settings import RewardModel
 
 #: Seconds between looks at a server that is starting, and for which one conversation may be scored.

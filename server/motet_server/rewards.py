@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from motet_decoding.errors import RequestError
+from motet_decoding.together import together
 from motet_server import metrics, vllm_private
 from motet_server.adapters.errors import UnknownAdapterError
 from motet_server.adapters.leases import WrongKindError, leases_of
@@ -24,7 +25,7 @@ from motet_server.adapters.service import AdapterService
 from motet_server.body import read_content
 from motet_server.errors import first_problem, refusal
 from motet_server.reward_models import RewardModels
-from motet_server.scores import Score, ScoreError, place, together
+from motet_server.scores import Score, ScoreError, place
 
 PATH = "/v1/rewards"
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from motet_decoding.errors import RequestError
 
@@ -27,15 +24,3 @@ class ScoreError(RequestError):
 def place(field: str, index: int) -> str:
     """How an error names a conversation."""
     return field if field == "messages" else f"{field}.{index}"
-
-
-async def together(work: Iterable[Coroutine[Any, Any, Score]]) -> list[Score]:
-    """All scores in order; the first failure, or the client's leaving, ends the others."""
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
