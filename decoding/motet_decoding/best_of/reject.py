@@ -20,7 +20,7 @@ from motet_decoding.together import together
 
 
 async def draw_rejecting(
-    source: Source, n: int, reject: Reject, score: ScorePartial, finished: Finished
+    source: Source, n: int, reject: Reject, score: ScorePartial, finished: Finished, keep: int = 1
 ) -> Drawn:
     """``n`` candidates, of which the worst share goes at each checkpoint.
 
@@ -35,9 +35,10 @@ async def draw_rejecting(
         reject: where they are looked at, how many go, and the bound.
         score: scores candidates, complete or not.
         finished: told of each complete candidate as soon as it can't be dropped any more.
+        keep: so many are never dropped, however large the share; as many as the request wants back.
 
     Returns:
-        Those never dropped, at least one, and the dropped: checkpoint by checkpoint, the worst first.
+        Those never dropped, at least ``keep``, and the dropped: checkpoint by checkpoint, the worst first.
 
     Raises:
         ValueError: for a bound that doesn't leave every candidate a token.
@@ -46,7 +47,7 @@ async def draw_rejecting(
     known: dict[int, float] = {}
     rejected: list[Rejection] = []
     for at in reject.checkpoints(source.most):
-        if not how_many_go(len(race.candidates), reject.share):
+        if not how_many_go(len(race.candidates), reject.share, keep):
             break  # nobody goes here, nor later: a last stretch in one piece costs the engine less
         await race.run(at)
         if all(candidate.finish_reason is not None or _short(candidate, at) for candidate in race.candidates):
@@ -55,7 +56,7 @@ async def draw_rejecting(
         scores = known | {
             candidate.index: number for candidate, number in zip(new, await score(new), strict=True)
         }
-        going = worst([scores[candidate.index] for candidate in race.candidates], reject.share)
+        going = worst([scores[candidate.index] for candidate in race.candidates], reject.share, keep)
         for candidate in [race.candidates[position] for position in going]:
             rejected.append(Rejection(stripped(candidate), scores[candidate.index]))
         race.candidates = [
@@ -71,16 +72,16 @@ async def draw_rejecting(
     return Drawn(tuple(race.candidates), tuple(rejected), tokens)
 
 
-def how_many_go(candidates: int, share: float) -> int:
-    """``share`` of so many candidates, rounded down; at least one stays."""
+def how_many_go(candidates: int, share: float, keep: int = 1) -> int:
+    """``share`` of so many candidates, rounded down; at least ``keep`` stay."""
     # The margin is for shares that floats can't hold: 0.29 of 100 is 29.
-    return min(math.floor(candidates * share + 1e-9), candidates - 1)
+    return max(0, min(math.floor(candidates * share + 1e-9), candidates - keep))
 
 
-def worst(scores: Sequence[float], share: float) -> list[int]:
+def worst(scores: Sequence[float], share: float, keep: int = 1) -> list[int]:
     """The positions of those who go, the lowest score first; of equal scores the later position goes."""
     order = sorted(range(len(scores)), key=lambda position: (scores[position], -position))
-    return order[: how_many_go(len(scores), share)]
+    return order[: how_many_go(len(scores), share, keep)]
 
 
 def _short(candidate: Candidate, at: int) -> bool:

@@ -38,7 +38,7 @@ class Judge:
         return [float(self.worth(candidate.text)) for candidate in candidates]
 
 
-def run(texts, reject, *, most=25, judge=None, seed=None):
+def run(texts, reject, *, most=25, judge=None, seed=None, keep=1):
     delays = random.Random(seed)
     source = ScriptedSource(
         dict(enumerate(texts)),
@@ -46,7 +46,7 @@ def run(texts, reject, *, most=25, judge=None, seed=None):
         delay=None if seed is None else lambda index, part: delays.randrange(9),
     )
     told: list[Candidate] = []
-    drawn = asyncio.run(draw_rejecting(source, len(texts), reject, judge or Judge(), told.append))
+    drawn = asyncio.run(draw_rejecting(source, len(texts), reject, judge or Judge(), told.append, keep))
     return source, drawn, told
 
 
@@ -143,6 +143,21 @@ def test_fewest_tokens_of_a_bound(asked, most, fewest):
 )
 def test_how_many_go(candidates, share, go):
     assert how_many_go(candidates, share) == go
+
+
+@given(TEXTS, REJECTS, st.integers(1, 9))
+def test_as_many_stay_as_are_wanted_back(texts, reject, wanted):
+    keep = min(wanted, len(texts))
+    _, drawn, _ = run(texts, reject, keep=keep)
+    _, more, _ = run(texts, reject)
+    assert len(drawn.candidates) >= keep
+    assert {each.index for each in more.candidates} <= {each.index for each in drawn.candidates}
+
+
+def test_when_only_the_wanted_are_left_nobody_is_scored():
+    judge = Judge()
+    _, drawn, _ = run(["a" * 9, "b" * 9, "c" * 9, "d" * 9], Reject(at=2, share=0.9), judge=judge, keep=3)
+    assert (len(drawn.candidates), len(drawn.rejected), len(judge.asked)) == (3, 1, 1)
 
 
 def test_of_equals_the_later_one_goes():
