@@ -101,6 +101,24 @@ def contrasts():
     ]
 
 
+def write_adapter(folder: Path, model: Path, *, seed: int, rank: int = 4) -> Path:
+    """A LoRA on every linear layer whose two matrices are both random, so that it changes the answers."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    peft = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
+        LoraConfig(task_type="CAUSAL_LM", r=rank, lora_alpha=2 * rank, target_modules="all-linear"),
+    )
+    for name, parameter in peft.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    peft.save_pretrained(folder)
+    return folder
+
+
 def mixed_requests(pair: Pair, contrasts, *, count=32, seed=0, max_tokens=24):
     """Plain and contrast requests of many lengths, and what a plain loop makes of each."""
     import random

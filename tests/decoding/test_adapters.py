@@ -18,24 +18,9 @@ from motet_decoding.errors import LaunchError
 from motet_decoding.reference import greedy_tokens
 from motet_decoding.testing import llama_config, write_model
 
+from .conftest import write_adapter
+
 SLOTS, NEW_TOKENS = 2, 16
-
-
-def write_adapter(folder: Path, model: Path, *, seed: int, rank: int = 4) -> Path:
-    """A LoRA on every linear layer whose two matrices are both random, so that it changes the answers."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(seed)
-    peft = get_peft_model(
-        AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
-        LoraConfig(task_type="CAUSAL_LM", r=rank, lora_alpha=2 * rank, target_modules="all-linear"),
-    )
-    for name, parameter in peft.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.05)
-    peft.save_pretrained(folder)
-    return folder
 
 
 def write_reward(folder: Path, model: Path, *, seed: int) -> tuple[Path, Path, Path]:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from motet_decoding.engine import vllm_private
+from motet_decoding.engine import SCORING_PROCESSOR, vllm_private
 from motet_decoding.engine.arguments import KEY_VARIABLE
 from motet_decoding.engine.launch import PROCESSOR, pair_options
 from motet_decoding.errors import LaunchError
@@ -35,7 +35,7 @@ def test_a_pair_keeps_what_was_asked_for_beside_it(expert, amateur):
     )
     assert options["hf_overrides"]["rope_theta"] == 5.0
     assert options["hf_overrides"]["architectures"] == ["PairedLlamaForCausalLM"]
-    assert options["logits_processors"] == ["a.b:C", PROCESSOR]
+    assert options["logits_processors"] == ["a.b:C", PROCESSOR, SCORING_PROCESSOR]
     assert options["max_model_len"] == 100
 
 

@@ -14,7 +14,7 @@ from vllm.v1.sample.logits_processor import BatchUpdate, MoveDirectionality
 
 from motet_decoding.engine.arguments import ensure_engine_key
 from motet_decoding.engine.rewards import read_reward, reward_sampling
-from motet_decoding.engine.scoring import RewardProcessor, ScoringModel, write_rewards
+from motet_decoding.engine.scoring import ScoringModel, ScoringProcessor, write_rewards
 from motet_decoding.engine.stage import stage_of
 
 HIDDEN, VOCAB = 8, 12
@@ -86,9 +86,9 @@ def test_a_clients_argument_under_a_key_like_ours_is_refused_where_requests_come
         ({key: '{"reward_head": "/x", "more": 1}'}, "more"),
     ):
         with pytest.raises(ValueError, match=reason):
-            RewardProcessor.validate_params(SamplingParams(extra_args=forged))
-    RewardProcessor.validate_params(SamplingParams(extra_args={"theirs": 1}))
-    RewardProcessor.validate_params(reward_sampling(head))
+            ScoringProcessor.validate_params(SamplingParams(extra_args=forged))
+    ScoringProcessor.validate_params(SamplingParams(extra_args={"theirs": 1}))
+    ScoringProcessor.validate_params(reward_sampling(head))
 
 
 class Plain(nn.Module):
@@ -118,7 +118,7 @@ def rows_with_a_reward(model, rows):
 
 
 def test_v1_follows_its_rows_and_scores_only_what_is_sampled(config, head):
-    processor, model = RewardProcessor(config, torch.device("cpu"), False), Scored(stage_of(config))
+    processor, model = ScoringProcessor(config, torch.device("cpu"), False), Scored(stage_of(config))
     plain, scored = SamplingParams(), reward_sampling(head)
 
     def step(**changes):
@@ -145,13 +145,13 @@ def test_v1_follows_its_rows_and_scores_only_what_is_sampled(config, head):
 
 
 def test_v2_knows_its_rows_by_slot(config, head):
-    processor, model = RewardProcessor(config, None), Scored(stage_of(config))
+    processor, model = ScoringProcessor(config, None), Scored(stage_of(config))
     assert not processor.add_request(7, reward_sampling(head))
     assert not processor.add_request(4, SamplingParams())
-    processor.expect_slots([4, 7])
+    processor.expect_slots([4, 7], [0, 0])
     assert rows_with_a_reward(model, 2) == [1]
-    processor.expect_slots([4])
+    processor.expect_slots([4], [0])
     assert rows_with_a_reward(model, 1) == []
     processor.add_request(7, SamplingParams())
-    processor.expect_slots([7])
+    processor.expect_slots([7], [0])
     assert rows_with_a_reward(model, 1) == []

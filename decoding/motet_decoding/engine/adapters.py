@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from motet_decoding.engine import PAIRED, SCORED, vllm_private
+from motet_decoding.engine import PAIRED, SCORED, SCORING_PROCESSOR, vllm_private
 from motet_decoding.engine.kinds import read_model, unfit
 from motet_decoding.engine.launch import share_key
 from motet_decoding.engine.rewards import PARTS
@@ -13,8 +13,6 @@ from motet_decoding.errors import LaunchError
 
 if TYPE_CHECKING:
     from vllm.config import ModelConfig
-
-PROCESSOR = "motet_decoding.engine.scoring:RewardProcessor"
 
 
 def adapter_options(
@@ -59,7 +57,9 @@ def adapter_options(
         "max_lora_rank": min(rank for rank in ranks if rank >= max_rank),
     }
     if no_rewards(config, options) is None:
-        chosen["logits_processors"] = [*(options.get("logits_processors") or ()), PROCESSOR]
+        processors = options.get("logits_processors") or ()
+        if SCORING_PROCESSOR not in processors:  # a pair has it
+            chosen["logits_processors"] = [*processors, SCORING_PROCESSOR]
         if not config.architecture.startswith(PAIRED):
             chosen["hf_overrides"] = {
                 **(options.get("hf_overrides") or {}),

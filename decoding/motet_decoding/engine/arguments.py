@@ -11,9 +11,9 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from motet_decoding.contrast import Contrast
 
@@ -22,6 +22,9 @@ KEY_VARIABLE = "MOTET_ENGINE_KEY"
 
 #: What our keys begin with, and no client's may.
 KEY_PREFIX = "motet-"
+
+#: The longest name of a measurement.
+MEASURE_LENGTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +57,36 @@ def engine_key() -> str:
     return ensure_engine_key()
 
 
+class Reading(BaseModel):
+    """Which certainties an engine request is to tell.
+
+    Attributes:
+        measure: the name they were kept under.
+        tokens: the mean over so many, from the first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    measure: Annotated[str, Field(max_length=MEASURE_LENGTH)]
+    tokens: Annotated[int, Field(ge=1)]
+
+
 class Asked(BaseModel):
     """What one engine request asks of our own code beside vLLM's.
 
     Attributes:
         contrast: the contrast to sample from.
         reward_head: the safetensors file by which the last token is scored instead of being followed by another.
+        measure: keep the certainty of each drawn token under this name.
+        reading: tell what was kept instead of drawing a token.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     contrast: Contrast | None = None
     reward_head: Path | None = None
+    measure: Annotated[str, Field(max_length=MEASURE_LENGTH)] | None = None
+    reading: Reading | None = None
 
 
 NOTHING = Asked()
@@ -85,8 +106,21 @@ def reward_arguments(head: Path) -> dict[str, str]:
     return {ensure_engine_key(): Asked(reward_head=head).model_dump_json(exclude_none=True)}
 
 
+def measure_arguments(extra_args: Mapping[str, Any] | None, measure: str) -> dict[str, Any]:
+    """``extra_args``, with the wish that the certainty of each drawn token is kept under ``measure``."""
+    key = ensure_engine_key()
+    asked = read_asked(extra_args, key).model_copy(update={"measure": measure})
+    return {**(extra_args or {}), key: asked.model_dump_json(exclude_none=True)}
+
+
+def reading_arguments(measure: str, tokens: int) -> dict[str, str]:
+    """The ``extra_args`` of an engine request that is told what was kept under ``measure``."""
+    asked = Asked(reading=Reading(measure=measure, tokens=tokens))
+    return {ensure_engine_key(): asked.model_dump_json(exclude_none=True)}
+
+
 def read_asked(extra_args: Mapping[str, Any] | None, key: str) -> Asked:
-    """What ``engine_arguments`` or ``reward_arguments`` wrote; nothing for a plain request.
+    """What one of the functions above wrote; nothing for a plain request.
 
     Raises:
         ValueError: for what stands under another key, which must not pass for a plain request.

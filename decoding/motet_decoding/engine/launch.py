@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from motet_decoding.engine import PAIRED, vllm_private
+from motet_decoding.engine import PAIRED, SCORING_PROCESSOR, vllm_private
 from motet_decoding.engine.arguments import KEY_VARIABLE, ensure_engine_key
 from motet_decoding.engine.kinds import check_kind, read_model
 from motet_decoding.engine.vocabulary import vocabulary_difference
@@ -89,7 +89,11 @@ def pair_options(
                 "revision": amateur_config.revision,
             },
         },
-        "logits_processors": [*(options.get("logits_processors") or ()), PROCESSOR],
+        "logits_processors": [
+            *(options.get("logits_processors") or ()),
+            PROCESSOR,
+            SCORING_PROCESSOR,
+        ],
         # vLLM chooses some by the architecture's name, which isn't the expert's own any more.
         "tokenizer_mode": expert_config.tokenizer_mode,
         "max_model_len": _context_length(options.get("max_model_len"), expert_config, amateur_config),

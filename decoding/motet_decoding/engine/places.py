@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -13,21 +13,23 @@ Asked = TypeVar("Asked")
 
 
 def follow(
-    asking: dict[int, Asked], update: BatchUpdate, read: Callable[[SamplingParams], Asked | None]
+    asking: dict[int, Asked],
+    update: BatchUpdate,
+    read: Callable[[SamplingParams, Sequence[int]], Asked | None],
 ) -> None:
     """Brings ``asking``, what is asked for by batch row, up to date with a step's changes.
 
     Args:
         asking: changed in place.
         update: vLLM's account of the rows removed, added and moved, in this order.
-        read: what a request asks for; None for nothing.
+        read: what a request asks for, by its parameters and the running list of its drawn tokens; None for nothing.
     """
     from vllm.v1.sample.logits_processor import MoveDirectionality
 
     for row in update.removed:
         asking.pop(row, None)
-    for row, params, _, _ in update.added:
-        asked = read(params)
+    for row, params, _, drawn in update.added:
+        asked = read(params, drawn)
         if asked is None:
             asking.pop(row, None)
         else:

@@ -85,7 +85,11 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
         """V1: follows the batch's rows; called before every forward pass."""
         if batch_update is None:
             return
-        follow(self.asking, batch_update, lambda params: self._asked(params, edited=bool(params.logit_bias)))
+        follow(
+            self.asking,
+            batch_update,
+            lambda params, _: self._asked(params, edited=bool(params.logit_bias)),
+        )
         self._expect(self.asking.values())
 
     # What V2 tells.

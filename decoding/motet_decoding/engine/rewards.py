@@ -34,6 +34,11 @@ def reward_sampling(head: Path) -> SamplingParams:
     Args:
         head: a safetensors file that holds ``score.weight``, [1, hidden]. Read once per worker and path.
     """
+    return number_sampling(reward_arguments(head))
+
+
+def number_sampling(extra_args: dict[str, str]) -> SamplingParams:
+    """The sampling parameters of an engine request that is told a number instead of a token."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -43,7 +48,7 @@ def reward_sampling(head: Path) -> SamplingParams:
         logprobs=1 + PARTS,
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
-        extra_args=reward_arguments(head),
+        extra_args=extra_args,
     )
 
 
@@ -53,9 +58,17 @@ def read_reward(output: Any) -> float:
     Raises:
         ValueError: where the engine could not score it: its head is missing or damaged, or the reward isn't finite.
     """
-    logprobs = {token: entry.logprob for token, entry in output.outputs[0].logprobs[0].items()}
-    if all(token in logprobs for token in range(1 + PARTS)):
-        reward = sum(logprobs[token] - logprobs[0] for token in range(1, 1 + PARTS))
-        if math.isfinite(reward):
-            return float(reward)
-    raise ValueError("the engine could not score this conversation; its log says why")
+    reward = read_number(output)
+    if reward is None:
+        raise ValueError("the engine could not score this conversation; its log says why")
+    return reward
+
+
+def read_number(output: Any) -> float | None:
+    """The number in the engine's answer to a request with ``number_sampling``; None where it has none."""
+    told = output.outputs[0].logprobs
+    logprobs = {token: entry.logprob for token, entry in told[0].items()} if told else {}
+    if any(token not in logprobs for token in range(1 + PARTS)):
+        return None
+    number = sum(logprobs[token] - logprobs[0] for token in range(1, 1 + PARTS))
+    return float(number) if math.isfinite(number) else None

@@ -1,10 +1,12 @@
-"""The engine's part of a reward: which rows of a step are to be scored, and the product that scores them."""
+"""The engine's part of rewards and certainties: which rows of a step carry one, and how it gets into their logits."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,8 @@ from vllm.v1.sample.logits_processor import LogitsProcessor as V1LogitsProcessor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as V2LogitsProcessor
 
-from motet_decoding.engine.arguments import engine_key, read_asked
+from motet_decoding.engine.arguments import Asked, engine_key, read_asked
+from motet_decoding.engine.measuring import NO_ROWS, Rows
 from motet_decoding.engine.places import follow
 from motet_decoding.engine.rewards import PARTS
 from motet_decoding.engine.stage import Stage, stage_of
@@ -33,7 +36,7 @@ _HEADS = 256
 
 
 class ScoringModel(nn.Module):
-    """The part before any generating class of vLLM's that lets its hidden states be scored."""
+    """The part before any generating class of vLLM's that lets its hidden states be scored, its logits measured."""
 
     stage: Stage
 
@@ -42,12 +45,19 @@ class ScoringModel(nn.Module):
         self.stage = stage_of(vllm_config)
 
     def compute_logits(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor | None:
-        """The model's logits, [rows, vocab]; those of the scored rows hold their reward instead."""
+        """The model's logits, [rows, vocab]; those of rows that tell a number hold it instead."""
         logits: torch.Tensor | None = super().compute_logits(hidden_states, *args, **kwargs)  # type: ignore[misc]
-        scored = self.stage.scored
-        self.stage.scored = ()  # prompt logprobs are computed after them, of other rows
-        if logits is not None and scored:
-            write_rewards(logits, hidden_states, scored)
+        rows, self.stage.rows = (
+            self.stage.rows,
+            NO_ROWS,
+        )  # prompt logprobs are computed after them, of other rows
+        if logits is not None:
+            if rows.measured:
+                self.stage.measurements.keep(logits, rows.measured)
+            if rows.scored:
+                write_rewards(logits, hidden_states, rows.scored)
+            for row, reading in rows.read:
+                write_number(logits, row, self.stage.measurements.read(reading))
         return logits
 
     @property
@@ -71,15 +81,23 @@ def write_rewards(logits: torch.Tensor, hidden: torch.Tensor, scored: Sequence[t
         scored: rows and the files of their heads.
     """
     for row, head in scored:
-        logits[row] = -torch.inf
-        logits[row, 0] = 0.0
         weight = _head(head, hidden.shape[1], hidden.device)
-        if weight is not None:
-            # In float32, whatever the model's type: rewards are compared by their small differences.
-            rest = weight @ hidden[row].float()
-            for token in range(1, 1 + PARTS):
-                logits[row, token] = rest.to(logits.dtype)
-                rest = rest - logits[row, token].float()
+        # In float32, whatever the model's type: rewards are compared by their small differences.
+        write_number(logits, row, None if weight is None else weight @ hidden[row].float())
+
+
+def write_number(logits: torch.Tensor, row: int, number: torch.Tensor | None) -> None:
+    """Puts a number in the place of a row of logits, [rows, vocab], in parts that ``read_number`` puts together.
+
+    Args:
+        number: a scalar; None where there is none, which will be noticed.
+    """
+    logits[row] = -torch.inf
+    logits[row, 0] = 0.0
+    if number is not None:
+        for token in range(1, 1 + PARTS):
+            logits[row, token] = number.to(logits.dtype)
+            number = number - logits[row, token].float()
 
 
 def _head(file: Path, width: int, device: torch.device) -> torch.Tensor | None:
@@ -102,24 +120,35 @@ def _read_head(file: Path, width: int, device: torch.device) -> torch.Tensor:
     return weight[0].to(device, torch.float32)
 
 
-class RewardProcessor(V1LogitsProcessor, V2LogitsProcessor):
-    """Knows which requests of a step are to be scored; the logits it leaves alone."""
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What one request asks for, and under V1 the running list of its drawn tokens."""
+
+    asked: Asked
+    drawn: Sequence[int] = ()
+
+
+class ScoringProcessor(V1LogitsProcessor, V2LogitsProcessor):
+    """Knows which requests of a step are to be scored or measured; the logits it leaves alone."""
 
     def __init__(self, vllm_config: VllmConfig, *runner: Any) -> None:
         self.key = engine_key()
         self.stage = stage_of(vllm_config)
-        self.stage.rewards = self
-        #: The head's file, by batch row (V1) or by slot (V2).
-        self.asking: dict[int, Path] = {}
+        self.stage.scoring = self
+        #: By batch row (V1) or by slot (V2).
+        self.asking: dict[int, _Asking] = {}
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
         """Refuses what would end the engine if ``_asked`` met it; called where requests come in.
 
         Raises:
-            ValueError: for a sampling argument under a key that only another server of ours could have written.
+            ValueError: for a sampling argument under a key that only another server of ours could have written, or
+                several answers that would be measured as one.
         """
-        read_asked(sampling_params.extra_args, engine_key())
+        asked = read_asked(sampling_params.extra_args, engine_key())
+        if asked.measure is not None and sampling_params.n != 1:
+            raise ValueError(f"n: a measured engine request has one answer, not {sampling_params.n}")
 
     def is_argmax_invariant(self) -> bool:
         """V1: it changes nothing at all."""
@@ -129,26 +158,54 @@ class RewardProcessor(V1LogitsProcessor, V2LogitsProcessor):
         """V1: follows the batch's rows; called before every forward pass."""
         if batch_update is not None:
             follow(self.asking, batch_update, self._asked)
-        self.stage.scored = sorted(self.asking.items())
+        self._expect(
+            [
+                (row, each.asked, len(each.drawn))
+                for row, each in sorted(self.asking.items(), key=itemgetter(0))
+            ]
+        )
 
     def add_request(self, req_idx: int, sampling_params: SamplingParams) -> bool:
         """V2: notes the request of a slot; never wants to see its logits."""
-        head = self._asked(sampling_params)
-        if head is None:
+        asking = self._asked(sampling_params)
+        if asking is None:
             self.asking.pop(req_idx, None)
         else:
-            self.asking[req_idx] = head
+            self.asking[req_idx] = asking
         return False
 
-    def expect_slots(self, slots: Sequence[int]) -> None:
-        """V2: the slots of the batch that is about to run, in the order of its rows."""
-        self.stage.scored = [
-            (row, self.asking[slot]) for row, slot in enumerate(slots) if slot in self.asking
-        ]
+    def expect_slots(self, slots: Sequence[int], tokens: Sequence[int]) -> None:
+        """V2: the batch that is about to run.
+
+        Args:
+            slots: in the order of its rows.
+            tokens: which token of its answer each row draws; below 0 inside the prompt.
+        """
+        self._expect(
+            [
+                (row, self.asking[slot].asked, token)
+                for row, (slot, token) in enumerate(zip(slots, tokens, strict=True))
+                if slot in self.asking
+            ]
+        )
 
     def apply(self, logits: torch.Tensor, context: LogitsContext | None = None) -> torch.Tensor:
         """``logits`` as they are."""
         return logits
 
-    def _asked(self, params: SamplingParams) -> Path | None:
-        return read_asked(params.extra_args, self.key).reward_head
+    def _expect(self, asking: Sequence[tuple[int, Asked, int]]) -> None:
+        if not asking:
+            self.stage.rows = NO_ROWS
+            return
+        self.stage.rows = Rows(
+            scored=[(row, asked.reward_head) for row, asked, _ in asking if asked.reward_head is not None],
+            measured=[
+                (row, asked.measure, token) for row, asked, token in asking if asked.measure is not None
+            ],
+            read=[(row, asked.reading) for row, asked, _ in asking if asked.reading is not None],
+        )
+
+    def _asked(self, params: SamplingParams, drawn: Sequence[int] = ()) -> _Asking | None:
+        asked = read_asked(params.extra_args, self.key)
+        wanted = asked.reward_head is not None or asked.measure is not None or asked.reading is not None
+        return _Asking(asked, drawn) if wanted else None

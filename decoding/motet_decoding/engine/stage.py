@@ -6,13 +6,14 @@ hidden states after it. Both are made by vLLM, apart from each other, so they me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import torch
+
+from motet_decoding.engine.measuring import NO_ROWS, Measurements, Rows
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -33,8 +34,9 @@ class Stage:
             contrast is made.
         head: maps the amateur's hidden states to its logits.
         processor: the worker's logits processor for contrasts.
-        scored: the step's rows whose last token is scored, and the files of their heads.
-        rewards: the worker's logits processor for those.
+        rows: what is to be done with some of the step's logits.
+        scoring: the worker's logits processor that knows.
+        measurements: the certainties measured so far.
         steps: forward passes so far, vLLM's own warm-ups aside.
         amateur_steps: those of them in which the amateur ran.
     """
@@ -47,8 +49,9 @@ class Stage:
     unedited: torch.Tensor | None = None
     head: Callable[[torch.Tensor], torch.Tensor] | None = None
     processor: Any = None
-    scored: Sequence[tuple[int, Path]] = ()
-    rewards: Any = None
+    rows: Rows = NO_ROWS
+    scoring: Any = None
+    measurements: Measurements = field(default_factory=Measurements)
     steps: int = 0
     amateur_steps: int = 0
 

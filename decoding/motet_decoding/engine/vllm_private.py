@@ -152,6 +152,29 @@ def in_dummy_run() -> bool:
     return get_forward_context().attn_metadata is None
 
 
+def request_failures() -> tuple[type[Exception], ...]:
+    """What ``EngineClient.generate`` raises for one request that fails while the engine goes on."""
+    from vllm.exceptions import GracefulHTTPError, VLLMClientError
+    from vllm.v1.engine.exceptions import EngineGenerateError
+
+    return (VLLMClientError, GracefulHTTPError, EngineGenerateError, ValueError)
+
+
+def to_device(numbers: list[Any], device: torch.device) -> torch.Tensor:
+    """Whole numbers of the host as an int64 tensor on ``device``, which nothing waits for."""
+    import torch
+    from vllm.utils.torch_utils import async_tensor_h2d
+
+    return async_tensor_h2d(numbers, device, torch.int64)
+
+
+def drawn_tokens(input_batch: Any, req_states: Any) -> list[int]:
+    """Of each row of the V2 runner's batch, which token of its answer it draws; below 0 inside the prompt."""
+    known = input_batch.num_computed_tokens_np + input_batch.num_scheduled_tokens
+    tokens: list[int] = (known - req_states.prompt_len.np[input_batch.idx_mapping_np]).tolist()
+    return tokens
+
+
 @contextmanager
 def unfinished_prompts_undrawn(runner: Any) -> Iterator[None]:
     """Sets aside the seeded generators of the V1 runner's rows whose draw of this step will be thrown away."""
