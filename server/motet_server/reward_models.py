@@ -12,6 +12,7 @@ import httpx
 
 from motet_decoding.errors import RequestError
 from motet_decoding.together import together
+from motet_server import vllm_private
 from motet_server.scores import Score, ScoreError, place
 from motet_server.settings import RewardModel
 
@@ -75,21 +76,29 @@ class RewardModels:
             return False
 
     async def score(
-        self, name: str, conversations: Sequence[list[dict[str, Any]]], field: str
+        self, name: str, conversations: Sequence[list[dict[str, Any]] | str], field: str, *, cut: bool = False
     ) -> list[Score]:
         """The raw rewards, in the conversations' order.
+
+        Args:
+            name: the model's.
+            conversations: messages, or a text as it is.
+            field: where they came from, for the error.
+            cut: what is longer than the model's context loses its end; it is refused otherwise.
 
         Raises:
             RequestError: a conversation that can't be scored, by its index.
             RewardModelError: the model's server doesn't answer.
         """
 
-        async def score(index: int, conversation: list[dict[str, Any]]) -> Score:
-            body = {
-                "messages": conversation,
-                "use_activation": False,  # the raw score, not its sigmoid
-                "add_generation_prompt": False,
-            }
+        async def score(index: int, conversation: list[dict[str, Any]] | str) -> Score:
+            body: dict[str, Any] = {"use_activation": False}  # the raw score, not its sigmoid
+            if isinstance(conversation, str):
+                body["input"] = conversation
+            else:
+                body |= {"messages": conversation, "add_generation_prompt": False}
+            if cut:
+                body |= vllm_private.CUT_AT_THE_END
             try:
                 answer = await self._clients[name].post("/classify", json=body)
             except httpx.HTTPError as error:

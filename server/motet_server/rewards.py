@@ -1,14 +1,8 @@
-"""POST /v1/rewards: conversations in, raw scores out, by a reward adapter or a reward model served beside.
-
-An adapter's scores come from the engine that generates, one request a conversation, so they are batched with each other
-and with everything else that it does.
-"""
+"""POST /v1/rewards: conversations in, raw scores out, by a reward adapter or a reward model served beside."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from secrets import token_hex
 from typing import Annotated, Any
 
 from fastapi import FastAPI
@@ -17,15 +11,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from motet_decoding.errors import RequestError
-from motet_decoding.together import together
 from motet_server import metrics, vllm_private
 from motet_server.adapters.errors import UnknownAdapterError
 from motet_server.adapters.leases import WrongKindError, leases_of
 from motet_server.adapters.service import AdapterService
 from motet_server.body import read_content
 from motet_server.errors import first_problem, refusal
+from motet_server.reward_adapter import RewardAdapter
 from motet_server.reward_models import RewardModels
-from motet_server.scores import Score, ScoreError, place
+from motet_server.scores import Score, place
 
 PATH = "/v1/rewards"
 
@@ -65,9 +59,13 @@ def attach(
         if leases is None or adapters is None:
             raise UnknownAdapterError(body.model)
         entry = await leases.take(body.model, rewards=True)
-        copy = adapters.engine.copies[entry.reference]
-        scorer = _AdapterScorer(request.app.state, adapters.client, copy, adapters.requests[entry.reference])
-        return _answer(body.model, entry.reference, await scorer.score(conversations, field))
+        adapter = RewardAdapter.of(entry, adapters, request.app.state, adapters.client)
+        # Every prompt is made before any is scored: what is wrong with the last one costs the engine nothing.
+        prompts = [
+            await adapter.render(conversation, place(field, index))
+            for index, conversation in enumerate(conversations)
+        ]
+        return _answer(body.model, entry.reference, await adapter.score(prompts, field))
 
     async def rewards(request: Request) -> Response | None:
         """Raw scores of whole conversations."""
@@ -110,51 +108,6 @@ def conversations_of(body: RewardBody, most: int) -> tuple[str, Sequence[list[di
         if not conversation:
             raise RequestError(place(field, index), "must not be empty")
     return field, conversations
-
-
-@dataclass(frozen=True, slots=True)
-class _AdapterScorer:
-    """Scores by one version of a reward adapter that the engine holds."""
-
-    state: Any
-    client: Any
-    copy: Any
-    lora_request: Any
-
-    async def score(self, conversations: Sequence[list[dict[str, Any]]], field: str) -> list[Score]:
-        """The rewards, in the conversations' order; one that fails ends them all."""
-        from motet_decoding.engine.rewards import read_reward, reward_sampling
-
-        assert self.copy.head_path is not None  # it is a reward adapter
-        # Every prompt is made before any is scored: what is wrong with the last one costs the engine nothing.
-        prompts = [
-            await self._prompt(conversation, place(field, index))
-            for index, conversation in enumerate(conversations)
-        ]
-        name = f"reward-{token_hex(8)}"
-
-        async def score(index: int, prompt: Any) -> Score:
-            sampling = reward_sampling(self.copy.head_path)
-            outputs = self.client.generate(
-                prompt, sampling, f"{name}-{index}", lora_request=self.lora_request
-            )
-            (output,) = [each async for each in outputs]  # only the last is told
-            try:
-                reward = read_reward(output)
-            except ValueError as error:
-                raise ScoreError(place(field, index), str(error)) from None
-            return Score(reward, vllm_private.prompt_tokens(self.state, prompt))
-
-        return await together(score(index, prompt) for index, prompt in enumerate(prompts))
-
-    async def _prompt(self, conversation: list[dict[str, Any]], where: str) -> Any:
-        try:
-            return await vllm_private.render_conversation(self.state, conversation)
-        except ValidationError as error:
-            raise RequestError(where, first_problem(error, {"messages": conversation}).message) from None
-        except vllm_private.request_problems() as problem:
-            described = vllm_private.describe_problem(problem)
-            raise RequestError(where, str(described["message"])) from None
 
 
 def _answer(model: str, adapter: str | None, scores: Sequence[Score]) -> JSONResponse:

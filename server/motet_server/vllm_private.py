@@ -280,8 +280,50 @@ def bring_templates(state: Any, template: Callable[[], str | None]) -> None:
     renderer.preprocess_chat = preprocess_chat
 
 
-async def render_conversation(state: Any, messages: Sequence[Mapping[str, Any]]) -> Any:
+def watch_generation(state: Any, wrapped: Callable[[Any], Any]) -> None:
+    """Lets the requests of our routes reach the engine through ``wrapped(engine_client)``.
+
+    Args:
+        state: of an app whose state vLLM has made.
+        wrapped: given vLLM's engine client, gives what has all that it has.
+    """
+    for serving in (state.openai_serving_chat, state.openai_serving_completion):
+        serving.engine_client = wrapped(serving.engine_client)
+
+
+def not_told(state: Any, need: str) -> str | None:
+    """Why the engine can't tell a scorer what it needs; None where it can."""
+    mode = str(state.engine_client.model_config.logprobs_mode)
+    if need == "logprobs" and mode.endswith("logits"):
+        return f"with --logprobs-mode {mode} the engine tells no log-probabilities"
+    if need == "certainty":
+        from motet_decoding.engine.certainty import no_certainty
+
+        return no_certainty(state.engine_client.vllm_config)
+    return None
+
+
+def decoder(state: Any) -> Callable[[Sequence[int], bool], str]:
+    """Tokens to text by the model's tokenizer; the second argument leaves out special tokens."""
+    tokenizer = state.openai_serving_completion.renderer.tokenizer
+
+    def decode(ids: Sequence[int], skip_special_tokens: bool) -> str:
+        return str(tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens))
+
+    return decode
+
+
+#: What makes vLLM cut what is too long at its end, instead of refusing it.
+CUT_AT_THE_END: Mapping[str, Any] = {"truncate_prompt_tokens": -1, "truncation_side": "right"}
+
+
+async def render_conversation(state: Any, messages: Sequence[Mapping[str, Any]], *, cut: bool = False) -> Any:
     """A whole conversation as an engine prompt: the chat template's text to its end, no answer begun.
+
+    Args:
+        state: the app's.
+        messages: as in a chat request.
+        cut: what is longer than the context leaves room for loses its end; it is refused otherwise.
 
     Raises:
         ValidationError, and what ``request_problems`` names: for messages that can't be rendered, or are longer than
@@ -289,13 +331,25 @@ async def render_conversation(state: Any, messages: Sequence[Mapping[str, Any]])
     """
     request_type, _ = chat_handler()
     request = request_type.model_validate(
-        {"messages": list(messages), "add_generation_prompt": False, "max_completion_tokens": 1}
+        {
+            "messages": list(messages),
+            "add_generation_prompt": False,
+            "max_completion_tokens": 1,
+            **(CUT_AT_THE_END if cut else {}),
+        }
     )
     rendered = await state.online_renderer.render_chat(request)
     if hasattr(rendered, "error"):
         raise ValueError(rendered.error.message)
     _, (prompt,) = rendered
     return prompt
+
+
+def tokens_prompt(state: Any, ids: Sequence[int]) -> Any:
+    """Tokens as an engine prompt; what is longer than the context leaves room for loses its end."""
+    from vllm.inputs import tokens_input
+
+    return tokens_input(list(ids[: state.engine_client.model_config.max_model_len - 1]))
 
 
 def prompt_tokens(state: Any, prompt: Any) -> int:

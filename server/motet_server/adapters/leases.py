@@ -27,11 +27,18 @@ class WrongKindError(AdapterRequestError):
 
 
 class Leases:
-    """The versions that one request reads."""
+    """The versions that one request reads.
+
+    Attributes:
+        shelf: where they are from.
+        entries: those that answer it.
+        judges: those that judge its answer.
+    """
 
     def __init__(self, shelf: Shelf) -> None:
         self.shelf = shelf
         self.entries: list[Entry] = []
+        self.judges: list[Entry] = []
 
     async def take(self, asked: str, *, rewards: bool = False) -> Entry:
         """The version that ``asked`` means, loaded, and kept until ``close``.
@@ -55,6 +62,16 @@ class Leases:
         chat_template.set(entry.source.chat_template)
         return entry
 
+    async def borrow(self, asked: str) -> Entry:
+        """The same of one that judges the answer and doesn't give it: no header names it, its template stays its own.
+
+        Raises:
+            AdapterRequestError: there is none, it can't be served, or there is no room.
+        """
+        entry = await self.shelf.acquire(asked)
+        self.judges.append(entry)
+        return entry
+
     def telling(self, send: Send) -> Send:
         """``send``, with a header that names the versions that answer."""
 
@@ -68,8 +85,9 @@ class Leases:
 
     def close(self) -> None:
         """Ends them all."""
-        while self.entries:
-            self.shelf.release(self.entries.pop())
+        for entries in (self.entries, self.judges):
+            while entries:
+                self.shelf.release(entries.pop())
 
 
 def leases_of(scope: Any) -> Leases | None:
