@@ -11,10 +11,15 @@ from motet_decoding.contrast import Contrast
 from motet_decoding.engine.arguments import (
     KEY_PREFIX,
     KEY_VARIABLE,
+    Asked,
+    Reading,
     engine_arguments,
     engine_key,
     ensure_engine_key,
+    measure_arguments,
+    read_asked,
     read_contrast,
+    reading_arguments,
 )
 
 
@@ -64,3 +69,21 @@ def test_contrast_requests_share_prefixes_only_with_their_like():
     one = engine_arguments(Contrast())
     assert one.cache_salt == engine_arguments(Contrast(strength=2.0)).cache_salt
     assert len({one.cache_salt, engine_arguments(Contrast(), "tenant").cache_salt, "tenant", ""}) == 4
+
+
+def test_a_measurement_joins_what_is_asked_already(key):
+    contrast = Contrast(strength=0.25)
+    extra = measure_arguments({**engine_arguments(contrast).extra_args, "theirs": 1}, "m")
+    assert extra["theirs"] == 1
+    assert read_asked(extra, key) == Asked(contrast=contrast, measure="m")
+    assert read_asked(measure_arguments(None, "m"), key) == Asked(measure="m")
+    assert read_asked(reading_arguments("m", 7), key) == Asked(reading=Reading(measure="m", tokens=7))
+
+
+def test_what_cannot_be_a_measurement_is_refused(key):
+    with pytest.raises(ValueError, match="at most 64 characters"):
+        read_asked(measure_arguments(None, "m" * 65), key)
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        reading_arguments("m", 0)
+    with pytest.raises(ValueError, match="reserved"):
+        measure_arguments({f"{KEY_PREFIX}another": "{}"}, "m")

@@ -128,3 +128,51 @@ def test_a_scored_class_is_vllms_class_with_rewards():
     assert scored.__mro__[1:3] == (ScoringModel, LlamaForCausalLM)
     with pytest.raises(AttributeError):
         own_class("LlamaForCausalLM")
+
+
+def test_rows_of_the_v2_runner_know_how_far_they_are():
+    from vllm.v1.worker.gpu.input_batch import InputBatch
+    from vllm.v1.worker.gpu.states import RequestState
+
+    used = {"idx_mapping_np", "num_computed_tokens_np", "num_scheduled_tokens"}
+    assert used <= set(InputBatch.__dataclass_fields__)
+    assert "self.prompt_len.np[req_idx] = prompt_len" in inspect.getsource(RequestState.add_request)
+
+
+def test_the_v1_runner_hands_over_its_running_list_of_drawn_tokens():
+    from vllm.v1.worker.gpu_input_batch import InputBatch
+
+    assert "request.output_token_ids,\n" in inspect.getsource(InputBatch._register_add_request)
+
+
+def test_whole_numbers_reach_a_device():
+    import torch
+
+    told = vllm_private.to_device([(3, 4), (5, 6)], torch.device("cpu"))
+    assert (told.dtype, told.tolist()) == (torch.int64, [[3, 4], [5, 6]])
+
+
+def test_prompts_whose_likelihoods_are_asked_for_read_no_cache_and_adapters_have_blocks_of_their_own():
+    from types import SimpleNamespace
+
+    from vllm import SamplingParams
+    from vllm.lora.request import LoRARequest
+    from vllm.v1.core.kv_cache_utils import _gen_lora_extra_hash_keys
+
+    assert SamplingParams(prompt_logprobs=0).skip_reading_prefix_cache
+    keys = [
+        _gen_lora_extra_hash_keys(SimpleNamespace(lora_request=lora))
+        for lora in (None, LoRARequest("a@1", 1, "/a"), LoRARequest("a@2", 2, "/a"))
+    ]
+    assert keys[0] == []
+    assert keys[1] != keys[2]
+
+
+def test_a_request_that_fails_is_told_from_an_engine_that_died():
+    from vllm.exceptions import VLLMValidationError
+    from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+    failures = vllm_private.request_failures()
+    assert issubclass(VLLMValidationError, failures)
+    assert issubclass(EngineGenerateError, failures)
+    assert not issubclass(EngineDeadError, failures)
