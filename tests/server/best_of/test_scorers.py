@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-from tests.server.best_of.judging import Service, state
+from types import SimpleNamespace
 
+import pytest
+from tests.server.best_of.judging import CHAT, Service, candidate, state
+
+from motet_decoding.best_of import registry
 from motet_decoding.best_of.likelihood import LikelihoodScorer
+from motet_decoding.best_of.scorer import ScorerError
 from motet_decoding.errors import LaunchError, RequestError
 from motet_server.adapters.leases import Leases, chat_template
 from motet_server.best_of.scorers import Scorers, beta_of
@@ -214,3 +218,26 @@ async def test_somebodys_own_are_there_by_name_and_take_no_argument(tmp_path):
     file.unlink()
     with pytest.raises(LaunchError, match="--scorer longest"):
         scorers(scorers={"longest": f"python:{file}:longest"})
+
+
+async def test_what_another_distribution_registers_is_held_to_the_contract(monkeypatch):
+    class Shy:
+        name, needs, alone = "shy:x", frozenset({"logprobs"}), True
+
+        async def score(self, question, candidates):
+            return []
+
+    def make(argument):
+        if argument != "x":
+            raise ValueError("shy wants an x")
+        return Shy()
+
+    entry = SimpleNamespace(name="shy", dist=SimpleNamespace(name="another"), load=lambda: make)
+    own = registry.installed()
+    monkeypatch.setattr(registry, "installed", lambda: {**own, "shy": entry})
+    plain = scorers()
+    assert (await refusal(plain, "shy")).message == "shy wants an x"
+    scorer = await plain.resolve("shy:x", FIELD, None)
+    assert (scorer.name, scorer.needs, scorer.alone) == ("shy:x", {"logprobs"}, True)
+    with pytest.raises(ScorerError, match=r"^shy:x: must give 1 numbers"):
+        await scorer.score(CHAT, [candidate(0, "a")])
