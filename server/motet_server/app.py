@@ -21,10 +21,16 @@ from motet_server.adapters import routes as adapter_routes
 from motet_server.adapters.leases import Leases, leases_of
 from motet_server.adapters.origin import ADAPTER_PATHS
 from motet_server.adapters.service import AdapterService
+from motet_server.best_of import contest as contests
+from motet_server.best_of.contest import ChoosingClient, Contest
+from motet_server.best_of.notices import kept_alive
+from motet_server.best_of.opening import open_contest
+from motet_server.best_of.scorers import Scorers
 from motet_server.body import read_content
 from motet_server.errors import http_problem, named_field, refusal
 from motet_server.gate import Gate
 from motet_server.openapi import describe
+from motet_server.presets import BEST_OF_PRESET
 from motet_server.requests import OWN_FIELDS, Order, Route, prepare
 from motet_server.responses import annotated, annotated_stream, opened
 from motet_server.reward_models import RewardModels
@@ -40,6 +46,7 @@ class MotetEndpoints:
     def __init__(self) -> None:
         self.adapters: AdapterService | None = None
         self.rewards = RewardModels()
+        self.scorers: Scorers | None = None
 
     def attach_router(self, app: FastAPI) -> None:
         """Puts our three routes in place of vLLM's and the gate before all of them."""
@@ -54,7 +61,12 @@ class MotetEndpoints:
             leasing=(*ADAPTER_PATHS, rewards.PATH),
         )
         for route in routes:
-            app.add_api_route(route.path, _endpoint(route, settings), methods=["POST"], response_model=None)
+            app.add_api_route(
+                route.path,
+                _endpoint(route, settings, lambda: self.scorers),
+                methods=["POST"],
+                response_model=None,
+            )
         app.add_exception_handler(HTTPException, http_problem)
         app.add_api_route("/v1/models", self._models(settings), methods=["GET"])
         adapter_routes.attach(app, lambda: self.adapters)
@@ -68,14 +80,17 @@ class MotetEndpoints:
         if settings.adapters is not None:
             self.adapters = AdapterService(settings.adapters, engine_client, state, self.rewards.names())
             await self.adapters.start()
+        self.scorers = Scorers(settings, state, engine_client, lambda: self.adapters, lambda: self.rewards)
+        vllm_private.watch_generation(state, ChoosingClient)
         await self.rewards.ready()
 
     def _models(self, settings: ServerSettings) -> Callable[[Request], Awaitable[JSONResponse]]:
         async def show_models(request: Request) -> JSONResponse:
             cards = [*([] if self.adapters is None else self.adapters.cards()), *self.rewards.cards()]
-            return JSONResponse(
-                await vllm_private.model_list(request.app.state, list(settings.presets), cards)
-            )
+            presets = list(settings.presets)
+            if self.scorers is not None and self.scorers.default_reward() and settings.max_candidates >= 8:
+                presets += [BEST_OF_PRESET] if BEST_OF_PRESET not in presets else []
+            return JSONResponse(await vllm_private.model_list(request.app.state, presets, cards))
 
         return show_models
 
@@ -110,7 +125,9 @@ def _fields(request_type: type[Any], openai: Any) -> frozenset[str]:
     )
 
 
-def _endpoint(route: Route, settings: ServerSettings) -> Callable[[Request], Awaitable[Response | None]]:
+def _endpoint(
+    route: Route, settings: ServerSettings, scorers: Callable[[], Scorers | None]
+) -> Callable[[Request], Awaitable[Response | None]]:
     """The route function: refusals, ours and vLLM's, leave it in one shape, named and counted."""
 
     @vllm_private.cancelled_with_client
@@ -119,31 +136,53 @@ def _endpoint(route: Route, settings: ServerSettings) -> Callable[[Request], Awa
         names = vllm_private.served_names(request.app.state)
         if leases is not None and model and model not in names and leases.shelf.knows(model):
             order = order.answered_by((await leases.take(model)).reference)
+        contest = await _contest(order, request, leases)
         response = await route.handler(order.request, request)
         if isinstance(response, StreamingResponse):
+            if contest is not None:
+                response.body_iterator = kept_alive(response.body_iterator, contest.notices)
             response = await opened(response)
+            if contest is not None and contest.error is not None and response.status_code >= 400:
+                raise contest.error  # which vLLM has told the stream in words of its own
         if response is None or response.status_code >= 400:
             return response  # the client has left, or vLLM refuses
         if order.contrast is not None:
             metrics.count_request(route.name, form=order.contrast.form, preset=order.preset)
+        if contest is not None:
+            metrics.count_best_of(route.name, by=contest.kind, preset=order.preset)
         served_as = vllm_private.answers_as(request.app.state, order.request.model)
         if isinstance(response, StreamingResponse):
             response.body_iterator = annotated_stream(
                 response.body_iterator,
                 order,
                 served_as,
-                lambda sent: _count_tokens(route, order, request, sent),
+                lambda sent: _count_tokens(route, order, contest, request, sent),
+                contest,
             )
             return response
-        _count_tokens(route, order, request, 0)
-        return annotated(response, order, served_as) if isinstance(response, JSONResponse) else response
+        _count_tokens(route, order, contest, request, 0)
+        if isinstance(response, JSONResponse):
+            return annotated(response, order, served_as, contest)
+        return response
+
+    async def _contest(order: Order, request: Request, leases: Leases | None) -> Contest | None:
+        """Puts the request's contest, if it has one, where its engine requests will find it."""
+        contest, known = None, scorers()
+        if order.best_of is not None and known is not None:
+            contest = await open_contest(order, known, request.app.state, leases)
+        contests.current.set(contest)
+        return contest
+
+    def _rewarded() -> bool:
+        known = scorers()
+        return known is not None and known.default_reward() is not None
 
     async def answer(request: Request) -> Response | None:
         body: dict[str, Any] = {}
         try:
             body = await read_content(request)
             served = _Served(vllm_private.served_names(request.app.state), leases_of(request.scope))
-            order = prepare(body, route, settings, served)
+            order = prepare(body, route, settings, served, rewarded=_rewarded)
             response = await respond(order, request)
         except RequestError as error:
             response = refusal(error)
@@ -157,9 +196,9 @@ def _endpoint(route: Route, settings: ServerSettings) -> Callable[[Request], Awa
     return answer
 
 
-def _count_tokens(route: Route, order: Order, request: Request, sent: int) -> None:
+def _count_tokens(route: Route, order: Order, contest: Contest | None, request: Request, sent: int) -> None:
     if order.contrast is not None:
-        tokens = vllm_private.generated_tokens(request)
+        tokens = vllm_private.generated_tokens(request) if contest is None else contest.tokens
         metrics.count_tokens(route.name, sent if tokens is None else tokens)
 
 

@@ -38,7 +38,7 @@ def check_amounts(fields: Mapping[str, Any], max_choices: int) -> None:
         RequestError: naming the field.
     """
     n = _whole(fields.get("n"), 1)
-    prompts = _prompts(fields)
+    prompts = count_prompts(fields)
     if n * prompts > max_choices:
         over = f" for each of {prompts} prompts" if prompts > 1 else ""
         raise RequestError(
@@ -58,7 +58,7 @@ def check_amounts(fields: Mapping[str, Any], max_choices: int) -> None:
         raise RequestError("seed", f"must be at most {2**63 - n} for {n} choices")
 
 
-def _prompts(fields: Mapping[str, Any]) -> int:
+def count_prompts(fields: Mapping[str, Any]) -> int:
     """How many prompts a request has: texts, lists of tokens, embeddings or conversations."""
     count = 0
     for field in ("prompt", "prompt_embeds", "messages"):

@@ -27,7 +27,13 @@ from motet_server.adapters.settings import (
 from motet_server.environment import set_log_level
 from motet_server.files import config_arguments
 from motet_server.launch import ServeCommand, split_model
-from motet_server.settings import DEFAULT_MAX_BODY, DEFAULT_MAX_CHOICES, ServerSettings
+from motet_server.settings import (
+    DEFAULT_MAX_BODY,
+    DEFAULT_MAX_CANDIDATES,
+    DEFAULT_MAX_CHOICES,
+    DEFAULT_SCORER_TIMEOUT,
+    ServerSettings,
+)
 
 #: Other rooms add commands here; a plugin is ``name = "module:app"`` with a typer app.
 COMMANDS = "motet.commands"
@@ -124,7 +130,9 @@ def serve_command(
     ] = _DEFAULTS.form,
     presets: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="YAML, `name: {contrast: {...}}`: served as MODEL:name."),
+        typer.Option(
+            metavar="FILE", help="YAML, `name: {contrast: {...}, best_of: {...}}`: served as MODEL:name."
+        ),
     ] = None,
     preset: Annotated[
         list[str] | None, typer.Option(metavar="NAME=JSON", help="One more preset; may be repeated.")
@@ -139,6 +147,22 @@ def serve_command(
     max_choices: Annotated[
         int, typer.Option(min=1, help=str(ServerSettings.model_fields["max_choices"].description))
     ] = DEFAULT_MAX_CHOICES,
+    max_candidates: Annotated[
+        int, typer.Option(min=1, help=str(ServerSettings.model_fields["max_candidates"].description))
+    ] = DEFAULT_MAX_CANDIDATES,
+    best_of_by: Annotated[
+        str, typer.Option(metavar="SCORER", help=str(ServerSettings.model_fields["best_of_by"].description))
+    ] = "reward",
+    scorer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=WHERE",
+            help="A scorer for best_of: a URL, or python:FILE.py:NAME; may be repeated.",
+        ),
+    ] = None,
+    scorer_timeout: Annotated[
+        float, typer.Option(min=0.001, help=str(ServerSettings.model_fields["scorer_timeout"].description))
+    ] = DEFAULT_SCORER_TIMEOUT,
     adapters: Annotated[
         Path | None,
         typer.Option(
@@ -167,7 +191,7 @@ def serve_command(
         list[str] | None,
         typer.Option(
             metavar="NAME=MODEL",
-            help="Serve a reward model (a checkpoint) beside, for /v1/rewards; may be repeated.",
+            help="Serve a reward model (a checkpoint) beside, for /v1/rewards and best_of; may be repeated.",
         ),
     ] = None,
     config: Annotated[
@@ -201,6 +225,10 @@ def serve_command(
             preset=tuple(preset or ()),
             max_body=max_body,
             max_choices=max_choices,
+            max_candidates=max_candidates,
+            best_of_by=best_of_by,
+            scorers=tuple(scorer or ()),
+            scorer_timeout=scorer_timeout,
             default_chat_template=default_chat_template,
             adapters=AdapterOptions(
                 enabled=not no_adapters,

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from motet_decoding.contrast import Contrast
 from motet_decoding.errors import LaunchError
 from motet_server.adapters.settings import AdapterOptions
+from motet_server.best_of.scorers import check_scorers
 from motet_server.console import StartDisplay, start_block
 from motet_server.environment import check_environment, hush, set_environment
 from motet_server.presets import collect_presets
@@ -25,7 +26,9 @@ from motet_server.reward_process import GPU_SHARE, RewardProcesses, read_rewards
 from motet_server.settings import (
     BUNDLED_NAME,
     DEFAULT_MAX_BODY,
+    DEFAULT_MAX_CANDIDATES,
     DEFAULT_MAX_CHOICES,
+    DEFAULT_SCORER_TIMEOUT,
     RewardModel,
     ServerSettings,
 )
@@ -69,6 +72,10 @@ class ServeCommand(BaseModel):
     preset: tuple[str, ...] = ()
     max_body: int = DEFAULT_MAX_BODY
     max_choices: int = DEFAULT_MAX_CHOICES
+    max_candidates: int = DEFAULT_MAX_CANDIDATES
+    best_of_by: str = "reward"
+    scorers: tuple[str, ...] = ()
+    scorer_timeout: float = DEFAULT_SCORER_TIMEOUT
     default_chat_template: Literal["refuse", "chatml"] = "refuse"
     adapters: AdapterOptions = AdapterOptions()
     rewards: tuple[str, ...] = ()
@@ -87,10 +94,18 @@ def serve(command: ServeCommand) -> None:
         amateur=amateur,
         contrast=command.contrast,
         presets=collect_presets(
-            command.presets, command.preset, defaults=command.contrast, amateur=amateur is not None
+            command.presets,
+            command.preset,
+            defaults=command.contrast,
+            amateur=amateur is not None,
+            most=command.max_candidates,
         ),
         max_body=command.max_body,
         max_choices=command.max_choices,
+        max_candidates=command.max_candidates,
+        best_of_by=command.best_of_by,
+        scorers=check_scorers(command.scorers),
+        scorer_timeout=command.scorer_timeout,
     )
     reward_models = read_rewards(command.rewards)
     # A node without a server listens nowhere.

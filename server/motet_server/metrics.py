@@ -41,6 +41,38 @@ _adapter_swaps = Counter("motet_adapter_swaps", "Times that an adapter's name ha
 _adapters_refused = Counter("motet_adapters_refused", "Published versions that can't be served here.")
 _rewards = Counter("motet_rewards", "Conversations scored by reward models.")
 
+_candidates = Counter("motet_candidates", "Candidates drawn for best_of, those rejected early among them.")
+_candidates_rejected = Counter("motet_candidates_rejected", "Candidates of best_of dropped before their end.")
+_candidate_tokens = Counter("motet_candidate_tokens", "Tokens generated for candidates of best_of.")
+_best_of_requests = Counter(
+    "motet_best_of_requests",
+    "Requests with a best_of handed to the engine, by route, kind of scorer and preset (`-`: none).",
+    ("route", "by", "preset"),
+)
+_scorer_seconds = Histogram(
+    "motet_scorer_seconds",
+    "Time that a scorer of best_of took for one candidate, or for all of a prompt's where it needs them together.",
+    ("by",),
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
+)
+
+
+def count_best_of(route: str, *, by: str, preset: str | None) -> None:
+    """One request with a best_of has been handed to the engine."""
+    _best_of_requests.labels(route, by, preset or NONE).inc()
+
+
+def count_candidates(candidates: int, *, rejected: int, tokens: int) -> None:
+    """So many candidates of one prompt have come to an end, with so many tokens among them."""
+    _candidates.inc(candidates)
+    _candidates_rejected.inc(rejected)
+    _candidate_tokens.inc(tokens)
+
+
+def observe_scorer(by: str, seconds: float) -> None:
+    """A scorer of this kind has taken so long."""
+    _scorer_seconds.labels(by).observe(seconds)
+
 
 def count_request(route: str, *, form: str, preset: str | None) -> None:
     """One request with a contrast has been handed to the engine."""

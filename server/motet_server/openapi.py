@@ -1,4 +1,4 @@
-"""The server's own API pages (``/docs``): vLLM's description of the two bodies, with our field in it."""
+"""The server's own API pages (``/docs``): vLLM's description of the two bodies, with our fields in it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from motet_decoding.best_of.request import BestOf
 from motet_decoding.contrast import Contrast
 from motet_server.requests import Route
 
@@ -38,5 +39,11 @@ def _body(route: Route, known: dict[str, Any]) -> dict[str, Any]:
     body["properties"]["contrast"] = {
         "anyOf": [Contrast.model_json_schema(), {"type": "boolean"}, {"type": "null"}],
         "description": "Sharpens the model's answer against the server's second model.",
+    }
+    best_of = BestOf.model_json_schema(ref_template=_REF)
+    parts |= best_of.pop("$defs", {})
+    body["properties"]["best_of"] = {
+        "anyOf": [best_of, {"type": "integer"}, {"type": "boolean", "const": False}, {"type": "null"}],
+        "description": "Draws several candidates and answers with the best.",
     }
     return {**parts, route.request_type.__name__: body}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from motet_decoding.best_of.request import BestOf, parse_best_of
 from motet_decoding.contrast import Contrast, parse_contrast
 from motet_decoding.errors import LaunchError, RequestError
 from motet_server.files import read_yaml
@@ -16,44 +17,65 @@ from motet_server.settings import Preset
 #: The preset that every server with an amateur has.
 DEFAULT_PRESET = "contrast"
 
+#: The preset that every server with a reward has; other numbers than its own do as well.
+BEST_OF_PRESET = "best-of-8"
+
+_BEST_OF = re.compile(r"best-of-([1-9][0-9]{0,3})")
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
+def find_preset(name: str, presets: Mapping[str, Preset], rewarded: Callable[[], bool]) -> Preset | None:
+    """What stands behind the colon of a model's name; ``rewarded`` says whether there is a reward to choose by."""
+    if name in presets:
+        return presets[name]
+    count = _BEST_OF.fullmatch(name)
+    return Preset(best_of=BestOf(n=int(count[1]))) if count is not None and rewarded() else None
+
+
 def collect_presets(
-    file: Path | None, options: Iterable[str], *, defaults: Contrast, amateur: bool
+    file: Path | None, options: Iterable[str], *, defaults: Contrast, amateur: bool, most: int
 ) -> Mapping[str, Preset]:
     """The presets of one server: its default one, those of ``file``, those of the command line, later ones winning.
 
     Args:
-        file: a YAML file, ``name: {contrast: {...}}``.
+        file: a YAML file, ``name: {contrast: {...}, best_of: {...}}``.
         options: ``NAME=JSON`` each, the JSON as in the file.
         defaults: fills the keys that a preset doesn't name.
         amateur: whether the server has a second model to contrast with.
+        most: the candidates that one request may ask for.
 
     Raises:
         LaunchError: naming the file or option and the key.
     """
     presets = {DEFAULT_PRESET: Preset(contrast=defaults)} if amateur else {}
     for where, name, value in [*_from_file(file), *_from_options(options)]:
-        presets[name] = _preset(value, f"{where}: {name}", defaults)
-        if not amateur:
+        preset = presets[name] = _preset(value, f"{where}: {name}", defaults)
+        if preset.best_of is not None and preset.best_of.n > most:
+            raise LaunchError(
+                f"{where}: {name}.best_of.n: {preset.best_of.n} is more than --max-candidates {most}"
+            )
+        if preset.contrast is not None and not amateur:
             raise LaunchError(f"{where}: {name}.contrast: needs a second model; start with --amateur MODEL")
     return presets
 
 
 def _preset(value: Any, where: str, defaults: Contrast) -> Preset:
     if not isinstance(value, dict):
-        raise LaunchError(f"{where}: must be an object such as {{contrast: {{strength: 0.5}}}}")
+        raise LaunchError(
+            f"{where}: must be an object such as {{contrast: {{strength: 0.5}}}} or {{best_of: {{n: 8}}}}"
+        )
     for key in value:
         if key not in Preset.model_fields:
             raise LaunchError(f"{where}.{key}: unknown key; known are {', '.join(Preset.model_fields)}")
     try:
         contrast = parse_contrast(value.get("contrast"), defaults)
+        best_of = None if value.get("best_of") is None else parse_best_of(value["best_of"])
     except RequestError as error:
         raise LaunchError(f"{where}.{error}") from None
-    if contrast is None:
-        raise LaunchError(f"{where}.contrast: must be an object or true")
-    return Preset(contrast=contrast)
+    if contrast is None and best_of is None:
+        raise LaunchError(f"{where}.contrast: must be an object or true, unless there is a best_of")
+    return Preset(contrast=contrast, best_of=best_of)
 
 
 def _from_file(file: Path | None) -> Iterable[tuple[str, str, Any]]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from motet_decoding.best_of.request import BestOf
 from motet_decoding.contrast import Contrast, parse_contrast
 from motet_decoding.engine.arguments import engine_arguments, ensure_engine_key
 from motet_decoding.errors import RequestError
+from motet_server.best_of.asking import take_best_of
 from motet_server.body import json_type
 from motet_server.bounds import check_amounts
 from motet_server.errors import first_problem
-from motet_server.settings import ServerSettings
+from motet_server.presets import find_preset
+from motet_server.settings import Preset, ServerSettings
 from motet_server.vllm_private import Handler
 
 #: Fields of ours, beside OpenAI's and vLLM's.
@@ -66,6 +69,9 @@ class Order:
         model: the model's name as the client wrote it.
         preset: the preset that the name chose, if any.
         contrast: what to tell the client was applied; a neutral one needs nothing of the engine.
+        best_of: how the answer is chosen; None for a plain answer.
+        messages: the conversation whose answer is chosen, as the client wrote it; None where the prompt is a text.
+        kind: the route's name.
         adapter: the version of an adapter that answers, ``NAME@VERSION``.
     """
 
@@ -73,6 +79,9 @@ class Order:
     model: str | None
     preset: str | None
     contrast: Contrast | None
+    best_of: BestOf | None = None
+    messages: Sequence[Mapping[str, Any]] | None = None
+    kind: Literal["chat", "completions"] = "chat"
     adapter: str | None = None
 
     def answered_by(self, adapter: str) -> Order:
@@ -82,7 +91,14 @@ class Order:
         return replace(self, model=model, adapter=adapter)
 
 
-def prepare(body: dict[str, Any], route: Route, settings: ServerSettings, served: Container[str]) -> Order:
+def prepare(
+    body: dict[str, Any],
+    route: Route,
+    settings: ServerSettings,
+    served: Container[str],
+    *,
+    rewarded: Callable[[], bool] = lambda: False,
+) -> Order:
     """Reads ``body`` (and takes out what is ours) into a request for vLLM's handler.
 
     Args:
@@ -90,19 +106,22 @@ def prepare(body: dict[str, Any], route: Route, settings: ServerSettings, served
         route: where it was sent.
         settings: the server's.
         served: the names by which the model and its adapters are known.
+        rewarded: whether there is a reward by which an answer can be chosen.
 
     Raises:
         RequestError: naming the field that can't be honoured.
     """
     _check_fields(body, route)
-    _take_best_of(body)
     asked = body.get("model")
-    model, preset = split_model_name(asked, settings, served)
-    contrast = _take_contrast(body, settings, preset)
+    model, name = split_model_name(asked, settings, served, rewarded=rewarded)
+    preset = (name and find_preset(name, settings.presets, rewarded)) or Preset()
+    best_of = take_best_of(body, route.name, settings, preset.best_of)
+    contrast = _take_contrast(body, settings, preset.contrast)
     if contrast is not None:
         _check_honoured(body, contrast, settings)
-    if preset is not None:
+    if name is not None:
         body["model"] = model
+    messages = body.get("messages") if best_of is not None and route.name == "chat" else None
     try:
         request = route.request_type.model_validate(body)
     except ValidationError as error:
@@ -125,17 +144,28 @@ def prepare(body: dict[str, Any], route: Route, settings: ServerSettings, served
             *([request.stop] if isinstance(request.stop, str) else request.stop or []),
             "<|im_end|>",
         ]
-    return Order(request, asked if isinstance(asked, str) else None, preset, contrast)
+    return Order(
+        request, asked if isinstance(asked, str) else None, name, contrast, best_of, messages, route.name
+    )
 
 
 def split_model_name(
-    name: Any, settings: ServerSettings, served: Container[str]
+    name: Any,
+    settings: ServerSettings,
+    served: Container[str],
+    *,
+    rewarded: Callable[[], bool] = lambda: False,
 ) -> tuple[str | None, str | None]:
     """``MODEL:NAME`` as the model and one of the server's presets; other names are left whole."""
     if not isinstance(name, str):
         return None, None
     model, colon, preset = name.rpartition(":")
-    if colon and name not in served and model in served and preset in settings.presets:
+    if (
+        colon
+        and name not in served
+        and model in served
+        and find_preset(preset, settings.presets, rewarded) is not None
+    ):
         return model, preset
     return name, None
 
@@ -174,19 +204,14 @@ def _check_shapes(body: Mapping[str, Any], route: Route) -> None:
         raise RequestError("structured_outputs", f"must be an object, not {json_type(structure)}")
 
 
-def _take_best_of(body: dict[str, Any]) -> None:
-    best_of = body.pop("best_of", None)
-    if best_of is None or (best_of == 1 and best_of is not True and body.get("n") in (None, 1)):
-        return
-    raise RequestError("best_of", "isn't available on this server")
-
-
-def _take_contrast(body: dict[str, Any], settings: ServerSettings, preset: str | None) -> Contrast | None:
+def _take_contrast(
+    body: dict[str, Any], settings: ServerSettings, preset: Contrast | None
+) -> Contrast | None:
     """What the body asks for over what the model's name asks for; ``false`` asks for none, ``null`` says nothing."""
     value = body.pop("contrast", None)
     if preset is None:
         return parse_contrast(value, settings.contrast)
-    return parse_contrast(True if value is None else value, settings.presets[preset].contrast)
+    return parse_contrast(True if value is None else value, preset)
 
 
 def _check_honoured(body: Mapping[str, Any], contrast: Contrast, settings: ServerSettings) -> None:

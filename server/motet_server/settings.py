@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from motet_decoding.best_of.request import MOST_CANDIDATES, BestOf, ScorerName
 from motet_decoding.contrast import Contrast
 from motet_server.adapters.settings import AdapterSettings
 
@@ -15,6 +16,12 @@ DEFAULT_MAX_BODY = 16 * 2**20
 
 #: The choices one request may ask for unless the server is told otherwise.
 DEFAULT_MAX_CHOICES = 1024
+
+#: The candidates one request may ask for unless the server is told otherwise.
+DEFAULT_MAX_CANDIDATES = 64
+
+#: Seconds that a scorer of somebody's own has for one prompt's candidates unless the server is told otherwise.
+DEFAULT_SCORER_TIMEOUT = 60.0
 
 #: What the bundled pair is called in /v1/models and in requests.
 BUNDLED_NAME = "motet-toy"
@@ -25,7 +32,8 @@ class Preset(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    contrast: Annotated[Contrast, Field(description="The contrast that this name stands for.")]
+    contrast: Annotated[Contrast | None, Field(description="The contrast that this name stands for.")] = None
+    best_of: Annotated[BestOf | None, Field(description="The choice that this name stands for.")] = None
 
 
 class RewardModel(BaseModel):
@@ -57,6 +65,23 @@ class ServerSettings(BaseModel):
     max_choices: Annotated[
         int, Field(ge=1, description="The most choices of one request: its prompts times its `n`.")
     ] = DEFAULT_MAX_CHOICES
+    max_candidates: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MOST_CANDIDATES,
+            description="The most candidates of one request: its prompts times `best_of.n`.",
+        ),
+    ] = DEFAULT_MAX_CANDIDATES
+    best_of_by: Annotated[ScorerName, Field(description="The scorer of a `best_of` that names none.")] = (
+        "reward"
+    )
+    scorers: Annotated[
+        Mapping[str, str], Field(description="Scorers of somebody's own, by name: where each is.")
+    ] = {}
+    scorer_timeout: Annotated[
+        float, Field(gt=0, description="Seconds that one of those has for a prompt's candidates.")
+    ] = DEFAULT_SCORER_TIMEOUT
     chatml: Annotated[
         bool, Field(description="The model has no chat template and answers in ChatML, ending at <|im_end|>.")
     ] = False

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from tests.servers import Server, needs_curl, pasted, running_server, wait_for
+from tests.servers import Server, needs_curl, pasted, wait_for
 
 from motet_decoding.contrast import Contrast
 
-from .conftest import CONTEXT, Models, token_id
+from .conftest import CONTEXT, token_id
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -46,14 +46,8 @@ NO_BLANKS = {str(token_id(blank)): -100 for blank in " \t\n\r"}
 
 
 @pytest.fixture(scope="module")
-def server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    presets = tmp_path_factory.mktemp("presets") / "presets.yaml"
-    presets.write_text("strong: {contrast: {strength: 2.0, plausibility: 0.01, form: ratio}}\n")
-    options = ["--served-model-name", "toy", "alias", "--dtype", "float32", "--presets", str(presets)]
-    options += ["--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--max-body", "200000"]
-    options += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
-    arguments = [str(models.expert), "--amateur", str(models.amateur), *options]
-    yield from running_server(arguments, tmp_path_factory.mktemp("log") / "pair.log")
+def server(pair: Server) -> Server:
+    return pair
 
 
 @pytest.fixture(scope="module")
@@ -279,8 +273,8 @@ BAD: list[tuple[str, dict[str, Any], str, int]] = [
     (CHAT, {"model": "toy:strong", "use_beam_search": True}, "use_beam_search", 400),
     (CHAT, {"contrast": True, "kv_transfer_params": {"a": 1}}, "kv_transfer_params", 400),
     (COMPLETIONS, {"contrast": True, "prompt_embeds": "AAAA"}, "prompt_embeds", 400),
-    (CHAT, {"best_of": 4}, "best_of", 400),
-    (COMPLETIONS, {"best_of": 4}, "best_of", 400),
+    (CHAT, {"best_of": 4}, "temperature", 400),
+    (COMPLETIONS, {"best_of": "4"}, "best_of", 400),
     (CHAT, {"contrst": True}, "contrst", 400),
     (CHAT, {"guided_json": {}}, "guided_json", 400),
     (CHAT, {"functions": [{"name": "f"}]}, "functions", 400),

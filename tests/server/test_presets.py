@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from motet_decoding.best_of.request import BestOf
 from motet_decoding.contrast import Contrast
 from motet_decoding.errors import LaunchError
-from motet_server.presets import collect_presets
+from motet_server.presets import collect_presets, find_preset
+from motet_server.settings import Preset
 
 DEFAULTS = Contrast(strength=0.7)
 
@@ -16,7 +18,7 @@ def collect(tmp_path: Path, text: str | None = None, options: tuple[str, ...] = 
     if text is not None:
         file = tmp_path / "presets.yaml"
         file.write_text(text)
-    return collect_presets(file, options, defaults=DEFAULTS, amateur=amateur)
+    return collect_presets(file, options, defaults=DEFAULTS, amateur=amateur, most=64)
 
 
 def test_a_server_with_an_amateur_has_the_default_preset_and_one_without_has_none(tmp_path):
@@ -47,6 +49,9 @@ def test_the_command_line_wins_over_the_file_and_both_over_the_default(tmp_path)
         ("sharp: {contrast: false}", "sharp.contrast"),
         ("sharp: {}", "sharp.contrast"),
         ("sharp: {speed: 3}", "sharp.speed"),
+        ("best: {best_of: {n: 0}}", "best.best_of.n"),
+        ("best: {best_of: {n: 65}}", "--max-candidates 64"),
+        ("best: {best_of: true}", "best.best_of"),
         ("sharp: 3", "sharp: must be an object"),
         ("'a b': {contrast: true}", "'a b'"),
         ("3: {contrast: true}", "3"),
@@ -78,9 +83,26 @@ def test_a_bad_option_is_refused_naming_it(tmp_path, option, told):
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(LaunchError, match=r"nowhere\.yaml"):
-        collect_presets(tmp_path / "nowhere.yaml", (), defaults=DEFAULTS, amateur=True)
+        collect_presets(tmp_path / "nowhere.yaml", (), defaults=DEFAULTS, amateur=True, most=64)
 
 
 def test_a_preset_that_needs_an_amateur_is_refused_on_a_server_without_one(tmp_path):
     with pytest.raises(LaunchError, match="--amateur"):
         collect(tmp_path, options=('sharp={"contrast": true}',), amateur=False)
+
+
+def test_a_preset_may_choose_and_contrast(tmp_path):
+    presets = collect(tmp_path, "best: {best_of: {n: 4, by: vote}}\nboth: {contrast: true, best_of: 2}\n")
+    assert presets["best"] == Preset(best_of=BestOf(n=4, by="vote"))
+    assert presets["both"] == Preset(contrast=DEFAULTS, best_of=BestOf(n=2))
+    alone = collect(tmp_path, options=('best={"best_of": {"n": 4}}',), amateur=False)
+    assert alone == {"best": Preset(best_of=BestOf(n=4))}
+
+
+def test_best_of_any_number_is_a_preset_where_there_is_a_reward(tmp_path):
+    presets = collect(tmp_path, "best-of-2: {best_of: {n: 2, by: vote}}")
+    assert find_preset("best-of-8", presets, lambda: True) == Preset(best_of=BestOf(n=8))
+    assert find_preset("best-of-2", presets, lambda: True) == presets["best-of-2"]
+    for name in ("best-of-0", "best-of-", "best-of-08", "best-of-8x"):
+        assert find_preset(name, presets, lambda: True) is None
+    assert find_preset("best-of-8", presets, lambda: False) is None

@@ -71,11 +71,13 @@ class Drawn:
         candidates: those to choose from, complete, by index.
         rejected: the others.
         tokens: generated in all.
+        worths: what steps found each of ``candidates`` worth; None where the candidates aren't scored yet.
     """
 
     candidates: tuple[Candidate, ...]
     rejected: tuple[Rejection, ...]
     tokens: int
+    worths: tuple[float, ...] | None = None
 
 
 async def draw_all(source: Source, n: int, finished: Finished) -> Drawn:

@@ -8,8 +8,10 @@ step by step and goes on from the best only.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -28,6 +30,9 @@ MOST_DELIMITER = 32
 
 #: The scorer that is a vote over the candidates' extracted answers; ``vote:SCORER`` weights it.
 VOTE = "vote"
+
+#: No defaults.
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 _SCORER = re.compile(r"[a-z][a-z0-9_-]*(:[^\s:][^\s]*)?")
 
@@ -215,6 +220,11 @@ class BestOf(_Settings):
         return self
 
     @property
+    def given(self) -> dict[str, Any]:
+        """What was said of it, without defaults: ``parse_best_of`` takes it for defaults of another."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
+
+    @property
     def judge(self) -> Judge:
         """Who decides."""
         return read_judge(self.by)
@@ -258,12 +268,12 @@ def read_judge(name: str, field: str = "by") -> Judge:
     return Judge(False, name)
 
 
-def parse_best_of(value: Any, defaults: BestOf | None = None, field: str = "best_of") -> BestOf:
+def parse_best_of(value: Any, defaults: Mapping[str, Any] = NOTHING, field: str = "best_of") -> BestOf:
     """Reads a request's ``best_of`` object.
 
     Args:
         value: the decoded JSON value: an object, or a number of candidates.
-        defaults: what a preset fills in.
+        defaults: what the server and a preset fill in, by key.
         field: the field's name in the request body, for the error.
 
     Raises:
@@ -273,9 +283,8 @@ def parse_best_of(value: Any, defaults: BestOf | None = None, field: str = "best
         value = {"n": value}
     if not isinstance(value, dict):
         raise RequestError(field, f"must be an object or a number of candidates, not {type(value).__name__}")
-    filled = {} if defaults is None else defaults.model_dump(by_alias=True, exclude_unset=True)
     try:
-        return BestOf.model_validate({**filled, **value})
+        return BestOf.model_validate({**defaults, **value})
     except ValidationError as error:
         raise _first_problem(error, field) from None
 

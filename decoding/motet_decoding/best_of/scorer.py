@@ -14,7 +14,8 @@ class Scorer(Protocol):
     Attributes:
         name: what answers and metrics call it.
         needs: what candidates must carry for it.
-        alone: a candidate's score doesn't depend on the others, so that it may be scored as soon as it ends.
+        alone: a candidate's score depends on nothing but its tokens: it may be scored as soon as it ends, equal ones
+            once.
     """
 
     name: str
@@ -32,3 +33,7 @@ class Scorer(Protocol):
 
 class ScorerError(Exception):
     """A scorer could not do its work; the message says why, in words for the client."""
+
+
+class VoteError(ScorerError):
+    """The expression that finds answers takes too long on these candidates."""

@@ -70,7 +70,7 @@ class Extractor:
                 found = match.group()
             answer = (found or "").strip() or answer
             if time.thread_time() > end:
-                raise ScorerError("vote.pattern takes too long on these candidates; write a simpler one")
+                raise ScorerError("takes too long on these candidates; write a simpler one")
         return answer
 
 

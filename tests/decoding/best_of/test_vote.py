@@ -136,9 +136,9 @@ def test_nested_repetitions_are_matched_in_linear_time(pattern):
 async def test_a_pattern_that_reads_to_the_end_for_each_match_is_stopped():
     extractor = Extractor(r"(?s)a.*z|a", seconds=0.02)
     texts = ["a" * 40_000] * 3
-    with pytest.raises(ScorerError, match=r"vote\.pattern takes too long"):
+    with pytest.raises(ScorerError, match="takes too long"):
         extractor.answer(texts[0])
-    with pytest.raises(ScorerError, match=r"vote\.pattern takes too long"):
+    with pytest.raises(ScorerError, match="takes too long"):
         await extractor.answers(texts)
 
 

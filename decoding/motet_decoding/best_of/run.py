@@ -1,0 +1,229 @@
+"""Best-of-N from beginning to end: draw, score, choose."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from motet_decoding.best_of.candidate import Candidate, Need, Question
+from motet_decoding.best_of.drawing import Drawn, Finished, ScorePartial, Source, draw_all
+from motet_decoding.best_of.likelihood import LikelihoodScorer
+from motet_decoding.best_of.reject import draw_rejecting
+from motet_decoding.best_of.request import BestOf
+from motet_decoding.best_of.scorer import Scorer, ScorerError, VoteError
+from motet_decoding.best_of.select import group_weights, ranked, vote, vote_weights
+from motet_decoding.best_of.steps import draw_steps
+from motet_decoding.best_of.vote import Extractor
+from motet_decoding.together import together
+
+_LIKELIHOOD = LikelihoodScorer(total=False)
+
+_Same = tuple[tuple[int, ...], str, str | None]
+
+#: Told of the best candidate so far and its score, each time that it changes.
+Provisional = Callable[[Candidate, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Jury:
+    """The scorers of one request.
+
+    Attributes:
+        scorer: what decides; None for a plain vote.
+        partial: what scores partial answers, where any are.
+        reports: more scorers, by name.
+        extractor: finds the answers that are voted on; None where there is no vote.
+    """
+
+    scorer: Scorer | None
+    partial: Scorer | None = None
+    reports: Mapping[str, Scorer] = field(default_factory=dict)
+    extractor: Extractor | None = None
+
+    def needs(self, best_of: BestOf) -> frozenset[Need]:
+        """What candidates must carry."""
+        asked = [scorer.needs for scorer in (self.scorer, self.partial, *self.reports.values()) if scorer]
+        fallback: frozenset[Need] = frozenset({"logprobs"} if best_of.on_error == "likelihood" else ())
+        return fallback.union(*asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What came of it.
+
+    Attributes:
+        drawn: the candidates, and those that were dropped.
+        order: places in ``drawn.candidates``, the best first.
+        scores: what decided, in the order of ``drawn.candidates``; None for a candidate without an answer to vote on.
+        answers: what was voted on, in the same order; None where there was no vote.
+        reports: further scores, by scorer.
+        failed: why the scorer didn't decide, where the likelihood did in its place.
+    """
+
+    drawn: Drawn
+    order: tuple[int, ...]
+    scores: tuple[float | None, ...]
+    answers: tuple[str | None, ...] | None
+    reports: Mapping[str, tuple[float, ...]]
+    failed: str | None
+
+    @property
+    def winners(self) -> list[Candidate]:
+        """The candidates, best first."""
+        return [self.drawn.candidates[place] for place in self.order]
+
+
+async def choose(
+    source: Source, question: Question, best_of: BestOf, jury: Jury, provisional: Provisional | None = None
+) -> Choice:
+    """Draws candidates as ``best_of`` says and puts them into the order that ``jury`` gives them.
+
+    The result depends on the candidates alone, never on which of them ends first.
+
+    Raises:
+        ScorerError: there are no scores, and the request doesn't take the likelihood for them.
+        VoteError: there are no answers to vote on.
+    """
+    scoring = _Scoring(question, best_of, jury, provisional)
+    drawn = await scoring.during(_draw(source, best_of, scoring.partial, scoring.finished))
+    scores = await scoring.scores(drawn)
+    reports = {
+        name: tuple(await scorer.score(question, drawn.candidates)) for name, scorer in jury.reports.items()
+    }
+    shown: Sequence[float | None] = scores
+    if jury.extractor is None:
+        answers, order = None, ranked(scores)
+    else:
+        answers = tuple(await _answers(jury.extractor, drawn.candidates))
+        plain = jury.scorer is None and scoring.failed is None
+        weights = [1.0] * len(answers) if plain else vote_weights(scores, best_of.vote)
+        order, shown = vote(answers, weights, scores), group_weights(answers, weights)
+    return Choice(drawn, tuple(order), tuple(shown), answers, reports, scoring.failed)
+
+
+async def _answers(extractor: Extractor, candidates: Sequence[Candidate]) -> list[str | None]:
+    try:
+        return await extractor.answers([candidate.text for candidate in candidates])
+    except ScorerError as error:
+        raise VoteError(str(error)) from None
+
+
+async def _draw(source: Source, best_of: BestOf, partial: ScorePartial, finished: Finished) -> Drawn:
+    if best_of.reject is not None:
+        return await draw_rejecting(source, best_of.n, best_of.reject, partial, finished, best_of.return_)
+    if best_of.steps is not None:
+        return await draw_steps(source, best_of.n, best_of.steps, partial, finished)
+    return await draw_all(source, best_of.n, finished)
+
+
+class _Scoring:
+    """Scores candidates while others are still drawn, where their scorer looks at each alone."""
+
+    def __init__(
+        self, question: Question, best_of: BestOf, jury: Jury, provisional: Provisional | None
+    ) -> None:
+        #: Why the scorer doesn't decide any more.
+        self.failed: str | None = None
+        self._question = question
+        self._jury = jury
+        self._forgiving = best_of.on_error == "likelihood"
+        #: The scorer of partial answers is that of whole ones, so its rule for steps decides in the end as well.
+        self._one_scorer = best_of.partial == best_of.judge.scorer
+        self._provisional = provisional
+        #: By candidate, and by what they say: equal ones share a score.
+        self._early: dict[int, asyncio.Task[float]] = {}
+        self._begun: dict[_Same, asyncio.Task[float]] = {}
+        self._best: tuple[float, int] | None = None
+
+    async def during(self, drawing: Coroutine[Any, Any, Drawn]) -> Drawn:
+        """What ``drawing`` gives; a score that fails meanwhile ends it, and its end ends the scores."""
+        task = asyncio.ensure_future(drawing)
+        try:
+            while not task.done():
+                await asyncio.wait(
+                    {task, *(early for early in self._early.values() if not early.done())},
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                for early in self._early.values():
+                    if early.done() and not self._forgiving:
+                        early.result()  # raises its error
+            return task.result()
+        except BaseException:
+            await _end([task, *self._early.values()])
+            raise
+
+    def finished(self, candidate: Candidate) -> None:
+        """Begins to score a complete candidate, where that needs no other."""
+        scorer = self._jury.scorer
+        if scorer is None or not scorer.alone:
+            return
+        same = _same(candidate)
+        if same not in self._begun:
+            self._begun[same] = asyncio.ensure_future(self._score_alone(scorer, candidate))
+        self._early[candidate.index] = self._begun[same]
+
+    async def partial(self, candidates: Sequence[Candidate]) -> Sequence[float]:
+        """The scores of partial answers."""
+        if self._jury.partial is None:
+            raise ValueError("partial answers have no scorer")
+        return await self._scored(self._jury.partial, candidates)
+
+    async def scores(self, drawn: Drawn) -> Sequence[float]:
+        """The scores of complete candidates; of a plain vote ones."""
+        scorer, candidates = self._jury.scorer, drawn.candidates
+        try:
+            if scorer is None:
+                return [1.0] * len(candidates)
+            if drawn.worths is not None and self._one_scorer:
+                return drawn.worths
+            if not self._early:
+                return await self._scored(scorer, candidates)
+            try:
+                return await asyncio.gather(*(self._early[candidate.index] for candidate in candidates))
+            except ScorerError as error:
+                return await self._instead(error, candidates)
+        finally:
+            await _end(self._early.values())
+
+    async def _score_alone(self, scorer: Scorer, candidate: Candidate) -> float:
+        (score,) = await scorer.score(self._question, [candidate])
+        # Of equals the first is the best, whichever came first.
+        if self._provisional is not None and (self._best is None or (score, -candidate.index) > self._best):
+            self._best = score, -candidate.index
+            self._provisional(candidate, score)
+        return score
+
+    async def _scored(self, scorer: Scorer, candidates: Sequence[Candidate]) -> Sequence[float]:
+        if self.failed is None:
+            try:
+                if not scorer.alone:
+                    return await scorer.score(self._question, candidates)
+                different = {_same(candidate): candidate for candidate in reversed(candidates)}
+                alone = await together(scorer.score(self._question, [each]) for each in different.values())
+                found = dict(zip(different, (score for (score,) in alone), strict=True))
+                return [found[_same(candidate)] for candidate in candidates]
+            except ScorerError as error:
+                return await self._instead(error, candidates)
+        return await _LIKELIHOOD.score(self._question, candidates)
+
+    async def _instead(self, error: ScorerError, candidates: Sequence[Candidate]) -> Sequence[float]:
+        """The likelihoods of candidates that can't be scored, where the request takes them."""
+        if not self._forgiving:
+            raise error
+        self.failed = str(error)
+        return await _LIKELIHOOD.score(self._question, candidates)
+
+
+def _same(candidate: Candidate) -> _Same:
+    """What two candidates have in common where a scorer can't tell them apart."""
+    return candidate.token_ids, candidate.text, candidate.finish_reason
+
+
+async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancels what still runs, and waits until it is over."""
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

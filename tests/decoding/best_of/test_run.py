@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from motet_decoding.best_of.candidate import Candidate, Need, Question
+from motet_decoding.best_of.request import BestOf, parse_best_of
+from motet_decoding.best_of.run import Choice, Jury, choose
+from motet_decoding.best_of.scorer import ScorerError
+from motet_decoding.best_of.testing import ScriptedSource
+from motet_decoding.best_of.vote import Extractor
+
+QUESTION = Question(prompt_ids=(1, 2))
+ANSWERS = {0: "7", 1: "it is 42", 2: "seven", 3: "42."}
+
+
+class Longest:
+    """Scores by length; the candidates that it has scored, in order."""
+
+    def __init__(self, alone: bool = True, fails: Sequence[int] = (), slow: bool = False) -> None:
+        self.name, self.alone = "longest", alone
+        self.needs: frozenset[Need] = frozenset()
+        self.fails, self.slow = fails, slow
+        self.scored: list[int] = []
+
+    async def score(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[float]:
+        assert question is QUESTION
+        if self.slow:
+            await asyncio.sleep(60)
+        for candidate in candidates:
+            if candidate.index in self.fails:
+                raise ScorerError(f"no score for {candidate.index}")
+            self.scored.append(candidate.index)
+        return [float(len(candidate.text)) for candidate in candidates]
+
+
+class Likely(ScriptedSource):
+    """Whose candidates are the likelier the higher their index."""
+
+    async def draw(self, index: int, **options: Any) -> Candidate:
+        candidate = await super().draw(index, **options)
+        logprobs = tuple(float(index) - 10 for _ in candidate.token_ids)
+        return Candidate(
+            index, candidate.text, candidate.token_ids, candidate.finish_reason, logprobs=logprobs
+        )
+
+
+def asked(**fields: Any) -> BestOf:
+    return parse_best_of({"n": 4, **fields})
+
+
+async def chosen(
+    best_of: BestOf, jury: Jury, source: ScriptedSource | None = None, tell: Any = None
+) -> Choice:
+    return await choose(source or ScriptedSource(ANSWERS), QUESTION, best_of, jury, tell)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("alone", [True, False])
+async def test_the_best_come_first_whoever_ends_first(alone):
+    for order in permutations(range(4)):
+        source = ScriptedSource(ANSWERS, delay=lambda index, _, order=order: 3 * order[index])
+        choice = await chosen(asked(), Jury(Longest(alone)), source)
+        assert [winner.index for winner in choice.winners] == [1, 2, 3, 0]
+        assert choice.scores == (1.0, 8.0, 5.0, 3.0)
+        assert choice.drawn.tokens == sum(len(text) + 1 for text in ANSWERS.values())
+
+
+@pytest.mark.anyio
+async def test_a_candidate_is_scored_while_others_are_still_drawn():
+    scorer = Longest()
+    seen: list[int] = []
+
+    def delay(index: int, _: int) -> int:
+        return 0 if index < 3 else 50
+
+    class Watching(ScriptedSource):
+        async def draw(self, index: int, **options: Any) -> Candidate:
+            candidate = await super().draw(index, **options)
+            if index == 3:
+                seen.extend(scorer.scored)
+            return candidate
+
+    await chosen(asked(), Jury(scorer), Watching(ANSWERS, delay=delay))
+    assert sorted(seen) == [0, 1, 2]
+
+
+@pytest.mark.anyio
+async def test_the_best_so_far_is_told_whenever_it_changes():
+    told: list[tuple[int, float]] = []
+    source = ScriptedSource(ANSWERS, delay=lambda index, _: 10 * index)
+    await chosen(
+        asked(), Jury(Longest()), source, lambda candidate, score: told.append((candidate.index, score))
+    )
+    assert told == [(0, 1.0), (1, 8.0)]
+
+
+@pytest.mark.anyio
+async def test_a_plain_vote_is_decided_by_answers_alone():
+    choice = await chosen(asked(by="vote"), Jury(None, extractor=Extractor(None)))
+    assert [winner.index for winner in choice.winners] == [1, 0, 3, 2]
+    assert choice.answers == ("7", "42", None, "42")
+    assert choice.scores == (1.0, 2.0, None, 2.0)
+
+
+@pytest.mark.anyio
+async def test_a_weighted_vote_counts_what_the_scorer_says():
+    best_of = asked(by="vote:longest", vote={"weights": "score"})
+    choice = await chosen(best_of, Jury(Longest(), extractor=Extractor(None)))
+    assert choice.scores == (1.0, 11.0, None, 11.0)
+    assert [winner.index for winner in choice.winners][:2] == [1, 0]
+
+
+@pytest.mark.anyio
+async def test_reports_decide_nothing():
+    choice = await chosen(asked(), Jury(Longest(), reports={"other": Longest(alone=False)}))
+    assert choice.reports == {"other": (1.0, 8.0, 5.0, 3.0)}
+    assert choice.winners[0].index == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_scorer_that_fails_ends_the_request_and_every_draw(alone):
+    source = ScriptedSource(ANSWERS, delay=lambda index, _: 0 if index < 3 else 10**6 if alone else 0)
+    with pytest.raises(ScorerError, match="no score for 1"):
+        await chosen(asked(), Jury(Longest(alone, fails=[1])), source)
+    assert source.running == 0
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("alone", [True, False])
+async def test_the_likelihood_decides_where_the_request_says_so(alone):
+    best_of = asked(on_error="likelihood")
+    jury = Jury(Longest(alone, fails=[2]))
+    assert "logprobs" in jury.needs(best_of)
+    choice = await chosen(best_of, jury, Likely(ANSWERS))
+    assert [winner.index for winner in choice.winners] == [3, 2, 1, 0]
+    assert choice.failed == "no score for 2"
+
+
+@pytest.mark.anyio
+async def test_partial_scores_fall_back_with_the_rest():
+    best_of = asked(on_error="likelihood", reject={"at": 1, "share": 0.5})
+    failing = Longest(fails=[0])
+    choice = await chosen(best_of, Jury(failing, failing), Likely(ANSWERS))
+    assert choice.winners[0].index == 3
+    assert choice.failed is not None
+
+
+@pytest.mark.anyio
+async def test_who_leaves_leaves_nothing_running():
+    before = asyncio.all_tasks()
+    source = ScriptedSource(ANSWERS, delay=lambda index, _: 0 if index < 2 else 10**6)
+    task = asyncio.ensure_future(chosen(asked(), Jury(Longest(slow=True)), source))
+    while source.running != 2:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert source.running == 0
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.anyio
+async def test_steps_decide_by_what_they_found_a_beam_worth():
+    """The scorer of steps decides among the complete, too, by its rule: the least of an answer's steps."""
+
+    class Told:
+        name, needs, alone = "told", frozenset[Need](), True
+
+        async def score(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[float]:
+            values = {"a\n": 9.0, "b\n": 5.0, "a\nx": 1.0, "b\ny": 6.0}
+            return [values[candidate.text] for candidate in candidates]
+
+    texts = {"": ["a\n", "b\n"], "a\n": ["x"], "b\n": ["y"]}
+    source = ScriptedSource(lambda begun, index, part: texts[begun][index % len(texts[begun])])
+    best_of = parse_best_of({"n": 2, "steps": {"width": 2, "score": "min"}})
+    choice = await choose(source, QUESTION, best_of, Jury(Told(), Told()))
+    assert [winner.text for winner in choice.winners] == ["b\ny", "a\nx"]
+    assert sorted(score for score in choice.scores if score is not None) == [1.0, 5.0]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("alone", [True, False])
+async def test_equal_candidates_are_scored_once_where_each_is_looked_at_alone(alone):
+    scorer = Longest(alone)
+    choice = await chosen(asked(), Jury(scorer), ScriptedSource({0: "a", 1: "bb", 2: "bb", 3: "a"}))
+    assert choice.scores == (1.0, 2.0, 2.0, 1.0)
+    assert [winner.index for winner in choice.winners] == [1, 2, 0, 3]
+    assert len(scorer.scored) == (2 if alone else 4)

@@ -1,0 +1,198 @@
+"""Candidates from an engine that is played here: its tokens are characters, its answers scripted by seed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from vllm import SamplingParams
+from vllm.outputs import CompletionOutput, RequestOutput
+from vllm.sampling_params import RequestOutputKind
+
+from motet_decoding.best_of.candidate import seed_of
+from motet_decoding.engine.candidates import EngineSource, outputs_of
+
+END = 1
+PROMPT = {"type": "token", "prompt_token_ids": [5, 6], "prompt": "ab", "cache_salt": "mine"}
+
+
+def text_of(ids: Sequence[int]) -> str:
+    return "".join(chr(token) for token in ids if token != END)
+
+
+class Engine:
+    """Plays vLLM's ``EngineClient``: what follows a prompt is said by ``says(begun, seed)``."""
+
+    def __init__(self, says: Callable[[str, int | None], str]) -> None:
+        self.says = says
+        self.asked: list[tuple[Any, SamplingParams, str, dict[str, Any]]] = []
+        self.aborted: list[str] = []
+
+    async def generate(
+        self, prompt: Any, sampling: SamplingParams, name: str, **options: Any
+    ) -> AsyncIterator[RequestOutput]:
+        self.asked.append((prompt, sampling, name, options))
+        begun = text_of(prompt["prompt_token_ids"][2:])
+        said = self.says(begun, sampling.seed)
+        if said == "forever":
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                self.aborted.append(name)
+                raise
+        ids, text, reason, stopped = [*map(ord, said), END], said, "stop", None
+        if len(ids) > sampling.max_tokens:
+            ids, reason = ids[: sampling.max_tokens], "length"
+            text = text_of(ids)
+        for stop in sampling.stop or ():
+            if (place := text.find(stop)) >= 0 and (stopped is None or place < text.find(stopped)):
+                reason, stopped = "stop", stop
+        if stopped is not None:
+            place = text.find(stopped)
+            ids = ids[: place + len(stopped)]
+            text = text[: place + len(stopped)] if sampling.include_stop_str_in_output else text[:place]
+        delta = sampling.output_kind == RequestOutputKind.DELTA
+        parts = [(text[:1], ids[:1]), (text[1:], ids[1:])] if delta and len(ids) > 1 else [(text, ids)]
+        for number, (piece, tokens) in enumerate(parts, 1):
+            logprobs = [{token: SimpleNamespace(logprob=-0.5)} for token in tokens]
+            output = CompletionOutput(0, piece, tokens, None, None if sampling.logprobs is None else logprobs)
+            if number == len(parts):
+                output.finish_reason, output.stop_reason = reason, stopped
+            yield RequestOutput(name, "ab", [5, 6], None, [output], number == len(parts))
+
+
+def source(says: Callable[[str, int | None], str], needs: Sequence[Any] = (), **sampling: Any):
+    engine = Engine(says)
+    params = SamplingParams(**{"temperature": 1.0, "max_tokens": 20, "seed": 3, **sampling})
+    made = EngineSource(
+        engine,
+        PROMPT,
+        params,
+        "id",
+        needs=needs,
+        decode=text_of,
+        options={"priority": 2, "lora_request": "l"},
+    )
+    return made, engine
+
+
+@pytest.mark.anyio
+async def test_a_candidate_is_one_request_with_its_own_seed_and_all_else_the_same():
+    made, engine = source(lambda begun, seed: f"s{seed}", logprobs=2, top_p=0.9, n=3, max_tokens=40)
+    for index in range(3):
+        candidate = await made.draw(index)
+        assert candidate.text == f"s{seed_of(3, index)}"
+        assert candidate.finish_reason == "stop"
+        prompt, sampling, name, options = engine.asked[index]
+        assert prompt is PROMPT
+        assert (sampling.seed, sampling.n, sampling.top_p, sampling.logprobs) == (
+            seed_of(3, index),
+            1,
+            0.9,
+            2,
+        )
+        assert name == f"id-{index}"
+        assert options == {"priority": 2, "lora_request": "l"}
+
+
+@pytest.mark.anyio
+async def test_log_probabilities_are_asked_for_only_where_they_are_needed():
+    made, _ = source(lambda *_: "xy")
+    assert (await made.draw(0)).logprobs is None
+    made, _ = source(lambda *_: "xy", needs=["logprobs"])
+    assert (await made.draw(0)).logprobs == (-0.5, -0.5, -0.5)
+
+
+@pytest.mark.anyio
+async def test_prompt_log_probabilities_are_made_once():
+    made, engine = source(lambda *_: "xy", prompt_logprobs=1)
+    await made.draw(1)
+    await made.draw(0)
+    assert [sampling.prompt_logprobs for _, sampling, _, _ in engine.asked] == [None, 1]
+    assert made.output.request_id == "id-0"
+
+
+@pytest.mark.anyio
+async def test_going_on_reads_what_is_there_and_draws_what_is_left():
+    whole = "0123456789"
+    made, engine = source(lambda begun, seed: whole[len(begun) :], needs=["logprobs"], min_tokens=6)
+    begun = await made.draw(1, tokens=4)
+    assert (begun.text, begun.finish_reason) == ("0123", None)
+    further = await made.draw(1, after=begun, part=1)
+    assert (further.text, further.finish_reason) == (whole, "stop")
+    assert further.logprobs == (-0.5,) * 11
+    prompt, sampling, name, _ = engine.asked[1]
+    assert prompt == {"type": "token", "prompt_token_ids": [5, 6, *map(ord, "0123")], "cache_salt": "mine"}
+    assert (sampling.seed, sampling.max_tokens, sampling.min_tokens) == (seed_of(3, 1, 1), 16, 2)
+    assert name == "id-1.1"
+
+
+@pytest.mark.anyio
+async def test_the_bound_of_an_answer_is_its_end_and_a_pause_is_not():
+    made, _ = source(lambda *_: "0123456789", max_tokens=6)
+    assert (await made.draw(0, tokens=5)).finish_reason is None
+    assert (await made.draw(0, tokens=6)).finish_reason == "length"
+    assert (await made.draw(0, tokens=50)).finish_reason == "length"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("include", [False, True])
+async def test_a_stop_string_across_the_seam_ends_the_answer(include):
+    whole = "one STOP two"
+    made, _ = source(
+        lambda begun, seed: whole[len(begun) :], stop=["STOP"], include_stop_str_in_output=include
+    )
+    begun = await made.draw(0, tokens=6)
+    assert (begun.text, begun.finish_reason) == ("one ST", None)
+    ended = await made.draw(0, after=begun, part=1)
+    assert ended.text == ("one STOP" if include else "one ")
+    assert (ended.finish_reason, ended.stop_reason) == ("stop", "STOP")
+
+
+@pytest.mark.anyio
+async def test_a_step_ends_behind_its_mark_and_a_stop_string_ends_the_answer():
+    whole = "first. second# third."
+    made, _ = source(lambda begun, seed: whole[len(begun) :], stop=["#"], max_tokens=60)
+    step = await made.draw(0, until=".")
+    assert (step.text, step.finish_reason) == ("first.", None)
+    ended = await made.draw(0, after=step, part=1, until=".")
+    assert (ended.text, ended.finish_reason, ended.stop_reason) == ("first. second", "stop", "#")
+    made, _ = source(lambda begun, seed: "end"[len(begun) :])
+    assert (await made.draw(0, until=".")).finish_reason == "stop"
+
+
+@pytest.mark.anyio
+async def test_a_stream_is_given_back_as_it_came_under_its_new_number():
+    made, _ = source(lambda *_: "xyz", output_kind=RequestOutputKind.DELTA)
+    candidate = await made.draw(4)
+    pieces = outputs_of(candidate, 1, made.output.outputs[0])
+    assert [(piece.index, piece.text, piece.finish_reason) for piece in pieces] == [
+        (1, "x", None),
+        (1, "yz", "stop"),
+    ]
+
+
+@pytest.mark.anyio
+async def test_what_was_put_together_is_given_back_in_one():
+    whole = "0123456789"
+    made, _ = source(lambda begun, seed: whole[len(begun) :], needs=["logprobs"])
+    begun = await made.draw(0, tokens=4)
+    (piece,) = outputs_of(await made.draw(0, after=begun, part=1), 2, made.output.outputs[0])
+    assert (piece.index, piece.text, piece.finish_reason) == (2, whole, "stop")
+    assert list(piece.token_ids) == [*map(ord, whole), END]
+    assert len(piece.logprobs) == 11
+    assert piece.cumulative_logprob == pytest.approx(-5.5)
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_draw_is_aborted():
+    made, engine = source(lambda *_: "forever")
+    task = asyncio.ensure_future(made.draw(0))
+    while not engine.asked:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert engine.aborted == ["id-0"]
