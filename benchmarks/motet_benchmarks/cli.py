@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from motet_benchmarks.adapters.cli import adapters
+from motet_benchmarks.best_of.cli import best_of
 from motet_benchmarks.options import (
     RESULTS,
     Amateur,
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command()(adapters)
 app.command()(ppo)
+app.command()(best_of)
 
 
 @app.command()

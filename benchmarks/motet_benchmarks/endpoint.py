@@ -44,7 +44,7 @@ class Answer:
 class Endpoint:
     """One server at `url`, with or without a closing /v1; to be entered before it is asked.
 
-    Requests are greedy. The key in MOTET_API_KEY goes along, if there is one.
+    Requests are greedy, but for those of `post`. The key in MOTET_API_KEY goes along, if there is one.
     """
 
     def __init__(self, url: str, *, model: str | None = None) -> None:
@@ -132,6 +132,10 @@ class Endpoint:
         return await self._ask(
             "/v1/chat/completions", body, contrast, lambda choice: choice["message"]["content"] or ""
         )
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The JSON answer to ``body``, whatever it asks. Raises BenchmarkError if the endpoint refuses."""
+        return await self._request("POST", path, body)
 
     async def _ask(
         self,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +116,87 @@ def ratio(above: Sequence[float], below: Sequence[float], *, seed: int = 0) -> I
     if any(value <= 0 for value in below):
         raise ValueError("figures to divide by must be positive")
     return median([one / other for one, other in zip(above, below, strict=True)], seed=seed)
+
+
+def means(columns: Sequence[Sequence[float]], *, seed: int = 0) -> list[Interval]:
+    """The mean of each column, all of them figures of the same instances, with the percentile bootstrap's 95% interval.
+
+    The instances are resampled for all columns together, 10,000 times. Raises ValueError for columns of different
+    lengths or without a figure.
+    """
+    import numpy as np
+
+    figures = np.asarray(columns, dtype=np.float64)  # [columns, instances]; ragged ones raise
+    if figures.ndim != 2 or not figures.shape[1]:
+        raise ValueError("columns must hold at least one figure each")
+    drawn = np.concatenate([counts @ figures.T for counts in _resamples(figures.shape[1], seed)])
+    low, high = np.percentile(drawn / figures.shape[1], (2.5, 97.5), axis=0)
+    return [
+        Interval(float(value), float(under), float(over))
+        for value, under, over in zip(figures.mean(axis=1), low, high, strict=True)
+    ]
+
+
+def ratio_of_sums(above: Sequence[float], below: Sequence[float], *, seed: int = 0) -> Interval:
+    """The sum of ``above`` over that of ``below``, both of the same instances, which the bootstrap resamples.
+
+    Raises ValueError unless both hold the same number of figures, at least one, and those below are positive.
+    """
+    import numpy as np
+
+    if len(above) != len(below) or not below:
+        raise ValueError(f"paired figures needed, got {len(above)} and {len(below)}")
+    if any(value <= 0 for value in below):
+        raise ValueError("figures to divide by must be positive")
+    both = np.asarray([above, below], dtype=np.float64)
+    drawn = np.concatenate([counts @ both.T for counts in _resamples(len(below), seed)])
+    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], (2.5, 97.5))
+    return Interval(float(both[0].sum() / both[1].sum()), float(low), float(high))
+
+
+def percentiles(
+    rounds: Sequence[tuple[Sequence[float], Sequence[float]]],
+    percent: float,
+    *,
+    seed: int = 0,
+) -> tuple[Interval, Interval, Interval]:
+    """A percentile of the figures of two arms, and of the second over the first.
+
+    The bootstrap draws whole rounds, 2,000 times, both arms of one together: figures that share a round share its luck.
+
+    Args:
+        rounds: of each round the figures of both arms; none empty.
+        percent: from 0 to 100.
+        seed: for the bootstrap.
+    """
+    import numpy as np
+
+    def figures(drawn: Sequence[int]) -> tuple[float, float]:
+        first, second = (
+            float(np.percentile(np.concatenate([rounds[place][arm] for place in drawn]), percent))
+            for arm in (0, 1)
+        )
+        return first, second
+
+    here = figures(range(len(rounds)))
+    rng = np.random.default_rng(seed)
+    drawn = np.array([figures(rng.integers(len(rounds), size=len(rounds)).tolist()) for _ in range(2000)])
+
+    def interval(value: float, values: object) -> Interval:
+        low, high = np.percentile(values, (2.5, 97.5))  # type: ignore[call-overload]
+        return Interval(value, float(low), float(high))
+
+    return (
+        interval(here[0], drawn[:, 0]),
+        interval(here[1], drawn[:, 1]),
+        interval(here[1] / here[0], drawn[:, 1] / drawn[:, 0]),
+    )
+
+
+def _resamples(instances: int, seed: int) -> Iterator[Any]:
+    """How often each instance is drawn in each of 10,000 resamples, in pieces that fit into memory."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    for _ in range(20):
+        yield rng.multinomial(instances, np.full(instances, 1 / instances), size=500)

@@ -63,17 +63,19 @@ class Fake:
         """The model list."""
         return JSONResponse({"data": [{"id": name} for name in self.models]})
 
+    def routes(self) -> list[Route]:
+        """What it can be asked."""
+        return [
+            Route("/v1/models", self.list_models),
+            Route("/v1/completions", self.answer, methods=["POST"]),
+            Route("/v1/chat/completions", self.answer, methods=["POST"]),
+        ]
+
 
 @contextmanager
 def running(fake: Fake) -> Iterator[Fake]:
     """`fake` on a free port of 127.0.0.1, its address in `fake.url`."""
-    app = Starlette(
-        routes=[
-            Route("/v1/models", fake.list_models),
-            Route("/v1/completions", fake.answer, methods=["POST"]),
-            Route("/v1/chat/completions", fake.answer, methods=["POST"]),
-        ]
-    )
+    app = Starlette(routes=fake.routes())
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from motet_benchmarks.statistics import difference, median, ratio, share
+from motet_benchmarks.statistics import difference, means, median, percentiles, ratio, ratio_of_sums, share
 
 
 def test_median_of_known_values():
@@ -86,3 +86,36 @@ def test_the_pairing_matters():
 def test_unpaired_outcomes_are_refused():
     with pytest.raises(ValueError, match="got 1 and 2"):
         difference([True], [True, False])
+
+
+def test_means_have_the_intervals_of_normal_theory_and_share_their_resamples():
+    values = np.random.default_rng(3).normal(5.0, 2.0, size=400)
+    found, shifted, flat = means([values.tolist(), (values + 1).tolist(), [3.0] * 400])
+    reach = 1.96 * values.std() / 20
+    assert found.value == pytest.approx(values.mean())
+    assert found.low == pytest.approx(values.mean() - reach, abs=0.02)
+    assert found.high == pytest.approx(values.mean() + reach, abs=0.02)
+    assert shifted.low == pytest.approx(found.low + 1)
+    assert (flat.low, flat.value, flat.high) == (3.0, 3.0, 3.0)
+    for columns in ([], [[]], [[1.0], [1.0, 2.0]]):
+        with pytest.raises(ValueError):
+            means(columns)
+
+
+def test_a_ratio_of_sums_weighs_instances_by_their_size():
+    found = ratio_of_sums([1.0] * 50 + [90.0] * 50, [10.0] * 50 + [100.0] * 50)
+    assert found.value == pytest.approx(4550 / 5500)
+    assert 0.75 < found.low < found.value < found.high < 0.9
+    with pytest.raises(ValueError, match="paired"):
+        ratio_of_sums([1.0], [])
+    with pytest.raises(ValueError, match="positive"):
+        ratio_of_sums([1.0], [0.0])
+
+
+def test_percentiles_of_two_arms_resample_whole_rounds():
+    rounds = [([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])] * 4
+    first, second, over = percentiles(rounds, 50)
+    assert (first.low, first.value, first.high) == (2.0, 2.0, 2.0)
+    assert (second.value, over.value) == (4.0, 2.0)
+    uneven = [([1.0], [1.0]), ([1.0], [9.0])]
+    assert percentiles(uneven, 50)[1].low == 1.0 < percentiles(uneven, 50)[1].high == 9.0

@@ -16,7 +16,7 @@ from motet_benchmarks.adapters.samples import (
     Reading,
     Reply,
 )
-from motet_benchmarks.statistics import Interval
+from motet_benchmarks.statistics import Interval, percentiles
 
 #: The first part of the swaps, in which caches fill and the server takes what it then keeps. A leak goes on after it.
 WARMING = 0.5
@@ -27,7 +27,6 @@ FEWEST_BLOCKS = 5
 FEWEST_SWAPS = 100
 #: From fewer rounds, the bootstrap's interval is too narrow to judge by.
 FEWEST_ROUNDS = 6
-RESAMPLES = 2000
 #: Requests whose latency counts: probes are there to see, and are alike in both arms.
 CLIENTS = (CURRENT, PINNED, BASE)
 
@@ -145,33 +144,8 @@ def _by_round(measured: Measured, *, whole: bool) -> list[tuple[list[float], lis
 def _latency(
     name: str, rounds: Sequence[tuple[list[float], list[float]]], percent: int, seed: int
 ) -> Latency:
-    """The bootstrap draws whole rounds, both arms of one together: requests that share a phase share its luck."""
-    import numpy as np
-
-    def figures(drawn: Sequence[int]) -> tuple[float, float]:
-        without, with_swaps = (
-            float(np.percentile(np.concatenate([rounds[place][arm] for place in drawn]), percent))
-            for arm in (0, 1)
-        )
-        return without, with_swaps
-
-    here = figures(range(len(rounds)))
-    rng = np.random.default_rng(seed)
-    drawn = np.array(
-        [figures(rng.integers(len(rounds), size=len(rounds)).tolist()) for _ in range(RESAMPLES)]
-    )
-
-    def interval(value: float, values: object) -> Interval:
-        low, high = np.percentile(values, (2.5, 97.5))  # type: ignore[call-overload]
-        return Interval(value, float(low), float(high))
-
-    return Latency(
-        name,
-        interval(here[0], drawn[:, 0]),
-        interval(here[1], drawn[:, 1]),
-        interval(here[1] / here[0], drawn[:, 1] / drawn[:, 0]),
-        len(rounds),
-    )
+    without, with_swaps, change = percentiles(rounds, percent, seed=seed)
+    return Latency(name, without, with_swaps, change, len(rounds))
 
 
 def size(count: float) -> str:
