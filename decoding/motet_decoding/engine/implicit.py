@@ -64,8 +64,12 @@ class ImplicitScorer:
         """The candidates' implicit rewards.
 
         Raises:
-            ScorerError: where the engine doesn't take a request, or gives a token no finite likelihood.
+            ScorerError: where the engine can't tell likelihoods (``no_implicit``), doesn't take a request, or gives a
+                token no finite likelihood.
         """
+        # Checked here too, whoever made the scorer: under one of these options asking would end vLLM's engine.
+        if (reason := no_implicit(self._client.vllm_config)) is not None:
+            raise ScorerError(f"{self.name}: {reason}")
         return await together(self._score(question, candidate) for candidate in candidates)
 
     async def _score(self, question: Question, candidate: Candidate) -> float:
