@@ -126,9 +126,9 @@ def means(columns: Sequence[Sequence[float]], *, seed: int = 0) -> list[Interval
     """
     import numpy as np
 
-    figures = np.asarray(columns, dtype=np.float64)  # [columns, instances]; ragged ones raise
-    if figures.ndim != 2 or not figures.shape[1]:
-        raise ValueError("columns must hold at least one figure each")
+    if len(set(map(len, columns))) != 1 or not columns[0]:
+        raise ValueError("columns must hold as many figures each, at least one")
+    figures = np.asarray(columns, dtype=np.float64)  # [columns, instances]
     drawn = np.concatenate([counts @ figures.T for counts in _resamples(figures.shape[1], seed)])
     low, high = np.percentile(drawn / figures.shape[1], (2.5, 97.5), axis=0)
     return [

@@ -98,7 +98,7 @@ def test_means_have_the_intervals_of_normal_theory_and_share_their_resamples():
     assert shifted.low == pytest.approx(found.low + 1)
     assert (flat.low, flat.value, flat.high) == (3.0, 3.0, 3.0)
     for columns in ([], [[]], [[1.0], [1.0, 2.0]]):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="as many figures"):
             means(columns)
 
 

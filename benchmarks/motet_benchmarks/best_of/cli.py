@@ -28,6 +28,10 @@ def best_of(
         int, typer.Option(min=0, help="Test problems of each family with steps, asked to show them.")
     ] = 8,
     n: Annotated[int, typer.Option(min=2, max=64, help="Candidates of each problem.")] = 32,
+    policy: Annotated[
+        str, typer.Option(help="Who answers: an adapter, or the base by its name.")
+    ] = "motet-sft",
+    reward: Annotated[str, typer.Option(help="The reward adapter that judges.")] = "motet-reward",
     families: Annotated[
         str | None, typer.Option(help="Families of the gym, with commas between; all when left out.")
     ] = None,
@@ -64,6 +68,8 @@ def best_of(
             worked=worked,
             n=n,
             sizes=tuple(sorted({n, *(2**power for power in range(n.bit_length()))})),
+            policy=policy,
+            reward=reward,
             families=None if families is None else tuple(words(families)),
             recipes=RECIPES if recipes else (),
             clients=whole_numbers("--clients", clients),
