@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is slow, and that proves nothing.
+settings.register_profile("motet", deadline=None)
+settings.load_profile("motet")
 
 # Set before any test module imports transformers or vLLM, which read these at import.
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -148,7 +148,7 @@ def test_log_probabilities_are_the_winners(pair):
     ("fields", "param", "status"),
     [
         ({"best_of": {"n": 4}}, "best_of.by", 400),
-        ({"best_of": {"n": 4, "by": "reward:judge"}}, "best_of.by", 404),
+        ({"best_of": {"n": 4, "by": "reward:judge"}}, "best_of.by", 400),
         ({"best_of": {"n": 4, "by": "shorter"}}, "best_of.by", 400),
         ({"best_of": {"n": 4, "by": "shortest:x"}}, "best_of.by", 400),
         ({"best_of": {"n": 17, "by": "likelihood"}}, "best_of.n", 400),

@@ -7,15 +7,14 @@ step by step and goes on from the best only.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from motet_decoding.best_of.judge import Judge, WrongError, read_judge
 from motet_decoding.errors import RequestError
 
 #: Bounds of the client-controlled numbers, whatever a server allows.
@@ -28,13 +27,8 @@ MOST_PATTERN = 500
 MOST_NAME = 200
 MOST_DELIMITER = 32
 
-#: The scorer that is a vote over the candidates' extracted answers; ``vote:SCORER`` weights it.
-VOTE = "vote"
-
 #: No defaults.
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-_SCORER = re.compile(r"[a-z][a-z0-9_-]*(:[^\s:][^\s]*)?")
 
 ScorerName = Annotated[
     str,
@@ -186,7 +180,7 @@ class BestOf(_Settings):
     provisional: Annotated[
         bool,
         Field(
-            description="Of a stream: send each best so far in the `motet` field of a chunk without choices."
+            description="Of a stream: each best so far in `motet`, where candidates are scored one by one."
         ),
     ] = False
 
@@ -198,26 +192,40 @@ class BestOf(_Settings):
     @model_validator(mode="after")
     def _together(self) -> BestOf:
         if self.return_ > self.n:
-            raise _Wrong("return", f"asks for {self.return_} of {self.n} candidates")
+            raise WrongError("return", f"asks for {self.return_} of {self.n} candidates")
         if self.reject is not None and self.steps is not None:
-            raise _Wrong("steps", "can't be combined with reject")
+            raise WrongError("steps", "can't be combined with reject")
         if self.steps is not None and self.n % self.steps.width:
-            raise _Wrong(
+            raise WrongError(
                 "steps.width", f"must divide n, and {self.n} / {self.steps.width} is no whole number"
             )
         if self.steps is not None and self.return_ > self.steps.width:
-            raise _Wrong("return", f"asks for {self.return_} of {self.steps.width} that go on (steps.width)")
+            raise WrongError(
+                "return", f"asks for {self.return_} of {self.steps.width} that go on (steps.width)"
+            )
         named = [("by", self.by), *((f"report.{index}", name) for index, name in enumerate(self.report))]
+        if "vote" in self.model_fields_set:
+            self._vote_read()
         partial = self.reject or self.steps
         if partial is not None and partial.by is not None:
             named.append(("reject.by" if self.reject else "steps.by", partial.by))
         for field, name in named:
             judge = read_judge(name, field)
             if judge.vote and field != "by":
-                raise _Wrong(field, "a vote can only decide (by)")
+                raise WrongError(field, "a vote can only decide (by)")
         if partial is not None and partial.by is None and read_judge(self.by).scorer is None:
-            raise _Wrong("by", "a plain vote can't score partial answers; name a scorer for them")
+            raise WrongError("by", "a plain vote can't score partial answers; name a scorer for them")
         return self
+
+    def _vote_read(self) -> None:
+        """Refuses what would be said of a vote in vain."""
+        judge, said = self.judge, self.vote.model_fields_set
+        if not judge.vote:
+            raise WrongError("vote", f"only a vote reads it, and the candidates are chosen by {self.by}")
+        if judge.scorer is None and (said & {"weights", "power"}):
+            raise WrongError("vote.weights", "a plain vote has none; name a scorer, such as vote:reward")
+        if "power" in said and self.vote.weights != "borda":
+            raise WrongError("vote.power", "only weights: borda has one")
 
     @property
     def given(self) -> dict[str, Any]:
@@ -236,36 +244,12 @@ class BestOf(_Settings):
         return None if part is None else part.by or self.judge.scorer
 
 
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """Who decides: a scorer, a vote (then ``scorer`` is None), or a vote weighted by a scorer."""
-
-    vote: bool
-    scorer: str | None
-
-
-class _Wrong(ValueError):
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
-
-
-def read_judge(name: str, field: str = "by") -> Judge:
-    """What the name of a scorer says.
-
-    Raises:
-        ValueError: for a name that is none, whatever the server has.
-    """
-    vote, colon, weighted = name.partition(":")
-    if vote == VOTE:
-        if colon and (weighted == VOTE or weighted.startswith(f"{VOTE}:") or not _SCORER.fullmatch(weighted)):
-            raise _Wrong(field, f"{name!r:.80} isn't a vote weighted by a scorer, such as vote:reward")
-        return Judge(True, weighted or None)
-    if not _SCORER.fullmatch(name):
-        raise _Wrong(
-            field, f"{name!r:.80} isn't the name of a scorer, such as reward, reward:NAME or likelihood"
-        )
-    return Judge(False, name)
+#: Pydantic's complaints that speak of Python.
+_KINDS = {
+    "tuple_type": "must be a list",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+}
 
 
 def parse_best_of(value: Any, defaults: Mapping[str, Any] = NOTHING, field: str = "best_of") -> BestOf:
@@ -283,8 +267,13 @@ def parse_best_of(value: Any, defaults: Mapping[str, Any] = NOTHING, field: str 
         value = {"n": value}
     if not isinstance(value, dict):
         raise RequestError(field, f"must be an object or a number of candidates, not {type(value).__name__}")
+    filled = dict(defaults)
+    # What a client says takes the place of what can't stand beside it.
+    for said, gone in (("reject", "steps"), ("steps", "reject"), ("by", "vote")):
+        if value.get(said) is not None:
+            filled.pop(gone, None)
     try:
-        return BestOf.model_validate({**defaults, **value})
+        return BestOf.model_validate({**filled, **value})
     except ValidationError as error:
         raise _first_problem(error, field) from None
 
@@ -296,7 +285,7 @@ def _first_problem(error: ValidationError, field: str) -> RequestError:
     # Members of a union are told apart in pydantic's path, which clients don't know of.
     place = [str(part) for part in problem["loc"] if not str(part).startswith(("tuple[", "int"))]
     path = ".".join([field, *place])
-    if isinstance(cause, _Wrong):
+    if isinstance(cause, WrongError):
         return RequestError(f"{field}.{cause.field}", str(cause))
     if problem["type"] == "extra_forbidden":
         models: dict[str, type[BaseModel]] = {"vote": Vote, "reject": Reject, "steps": Steps}
@@ -305,5 +294,5 @@ def _first_problem(error: ValidationError, field: str) -> RequestError:
         return RequestError(path, f"unknown key; known are {known}")
     if problem["type"] == "missing":
         return RequestError(path, "must be given")
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _KINDS.get(problem["type"], problem["msg"]).removeprefix("Value error, ")
     return RequestError(path, f"{message[0].lower()}{message[1:]}, got {problem['input']!r:.80}")

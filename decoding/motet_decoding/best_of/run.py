@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,7 +91,7 @@ async def choose(
     drawn = await scoring.during(_draw(source, best_of, scoring.partial, scoring.finished))
     scores = await scoring.scores(drawn)
     reports = {
-        name: tuple(await scorer.score(question, drawn.candidates)) for name, scorer in jury.reports.items()
+        name: tuple(await _asked(scorer, question, drawn.candidates)) for name, scorer in jury.reports.items()
     }
     shown: Sequence[float | None] = scores
     if jury.extractor is None:
@@ -129,8 +130,8 @@ class _Scoring:
         self._question = question
         self._jury = jury
         self._forgiving = best_of.on_error == "likelihood"
-        #: The scorer of partial answers is that of whole ones, so its rule for steps decides in the end as well.
-        self._one_scorer = best_of.partial == best_of.judge.scorer
+        #: The scorer of steps is that of whole answers, so its rule for steps decides in the end as well.
+        self._worths_decide = best_of.steps is not None and best_of.partial == best_of.judge.scorer
         self._provisional = provisional
         #: By candidate, and by what they say: equal ones share a score.
         self._early: dict[int, asyncio.Task[float]] = {}
@@ -157,7 +158,7 @@ class _Scoring:
     def finished(self, candidate: Candidate) -> None:
         """Begins to score a complete candidate, where that needs no other."""
         scorer = self._jury.scorer
-        if scorer is None or not scorer.alone:
+        if scorer is None or not scorer.alone or self._worths_decide:
             return
         same = _same(candidate)
         if same not in self._begun:
@@ -176,7 +177,9 @@ class _Scoring:
         try:
             if scorer is None:
                 return [1.0] * len(candidates)
-            if drawn.worths is not None and self._one_scorer:
+            if self.failed is not None:
+                return await _LIKELIHOOD.score(self._question, candidates)
+            if drawn.worths is not None and self._worths_decide:
                 return drawn.worths
             if not self._early:
                 return await self._scored(scorer, candidates)
@@ -188,7 +191,7 @@ class _Scoring:
             await _end(self._early.values())
 
     async def _score_alone(self, scorer: Scorer, candidate: Candidate) -> float:
-        (score,) = await scorer.score(self._question, [candidate])
+        (score,) = await _asked(scorer, self._question, [candidate])
         # Of equals the first is the best, whichever came first.
         if self._provisional is not None and (self._best is None or (score, -candidate.index) > self._best):
             self._best = score, -candidate.index
@@ -199,9 +202,9 @@ class _Scoring:
         if self.failed is None:
             try:
                 if not scorer.alone:
-                    return await scorer.score(self._question, candidates)
+                    return await _asked(scorer, self._question, candidates)
                 different = {_same(candidate): candidate for candidate in reversed(candidates)}
-                alone = await together(scorer.score(self._question, [each]) for each in different.values())
+                alone = await together(_asked(scorer, self._question, [each]) for each in different.values())
                 found = dict(zip(different, (score for (score,) in alone), strict=True))
                 return [found[_same(candidate)] for candidate in candidates]
             except ScorerError as error:
@@ -214,6 +217,18 @@ class _Scoring:
             raise error
         self.failed = str(error)
         return await _LIKELIHOOD.score(self._question, candidates)
+
+
+async def _asked(scorer: Scorer, question: Question, candidates: Sequence[Candidate]) -> Sequence[float]:
+    """What a scorer says, if it can be compared.
+
+    Raises:
+        ScorerError: it can't.
+    """
+    scores = await scorer.score(question, candidates)
+    if len(scores) != len(candidates) or not all(math.isfinite(score) for score in scores):
+        raise ScorerError(f"{scorer.name}: gave no finite number for each candidate")
+    return scores
 
 
 def _same(candidate: Candidate) -> _Same:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from motet_decoding.best_of import registry
-from motet_decoding.best_of.request import VOTE
+from motet_decoding.best_of.judge import VOTE
 from motet_decoding.errors import LaunchError
 
 #: Scorers that the server makes of what it serves.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from motet_decoding.best_of import registry
-from motet_decoding.best_of.request import read_judge
+from motet_decoding.best_of.judge import read_judge
 from motet_decoding.best_of.scorer import Scorer
 from motet_decoding.errors import RequestError
 from motet_server.adapters.errors import AdapterRequestError

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from motet_decoding.best_of.candidate import seed_of
-from motet_decoding.best_of.request import BestOf, Judge, Reject, parse_best_of, read_judge
+from motet_decoding.best_of.judge import Judge, read_judge
+from motet_decoding.best_of.request import BestOf, Reject, parse_best_of
 from motet_decoding.errors import RequestError
 
 
@@ -100,3 +101,33 @@ def test_seeds_are_distinct_and_the_first_is_the_requests_own():
     assert all(seed is not None and 0 <= seed < 2**63 for seed in seeds)
     assert seed_of(7, 0) == 7
     assert seed_of(None, 5) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        ({"n": 2, "by": "likelihood", "vote": {"pattern": "a"}}, "best_of.vote"),
+        ({"n": 2, "by": "vote", "vote": {"weights": "borda"}}, "best_of.vote.weights"),
+        ({"n": 2, "by": "vote:likelihood", "vote": {"power": 2}}, "best_of.vote.power"),
+    ],
+)
+def test_nothing_is_said_of_a_vote_in_vain(value: Any, field: str):
+    with pytest.raises(RequestError) as caught:
+        parse_best_of(value)
+    assert caught.value.field == field
+
+
+def test_what_a_client_says_takes_the_place_of_a_presets_that_cant_stand_beside_it():
+    preset = parse_best_of({"n": 4, "by": "vote:likelihood", "vote": {"pattern": "a"}, "reject": {"at": 4}})
+    asked = parse_best_of({"by": "likelihood", "steps": {"width": 2}}, preset.given)
+    assert asked.reject is None
+    assert asked.vote.pattern is None
+
+
+def test_wrong_types_are_told_in_jsons_words():
+    for value, message in (
+        ({"n": 2, "report": "likelihood"}, "best_of.report: must be a list"),
+        ({"n": 2, "vote": 3}, "best_of.vote: must be an object"),
+    ):
+        with pytest.raises(RequestError, match=message):
+            parse_best_of(value)

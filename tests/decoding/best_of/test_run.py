@@ -192,3 +192,45 @@ async def test_equal_candidates_are_scored_once_where_each_is_looked_at_alone(al
     assert choice.scores == (1.0, 2.0, 2.0, 1.0)
     assert [winner.index for winner in choice.winners] == [1, 2, 0, 3]
     assert len(scorer.scored) == (2 if alone else 4)
+
+
+@pytest.mark.anyio
+async def test_numbers_that_cant_be_compared_are_a_failure():
+    class Odd(Longest):
+        async def score(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[float]:
+            return [float("nan")] * len(candidates)
+
+    with pytest.raises(ScorerError, match="longest"):
+        await chosen(asked(), Jury(Odd()))
+    with pytest.raises(ScorerError, match="longest"):
+        await chosen(asked(), Jury(Longest(), reports={"odd": Odd()}))
+
+
+@pytest.mark.anyio
+async def test_a_scorer_that_has_failed_once_decides_nothing_any_more():
+    """The partial answers' fails at first; whole answers would be scored by then."""
+
+    class Late(Longest):
+        async def score(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[float]:
+            if any(candidate.finish_reason is None for candidate in candidates):
+                raise ScorerError("not yet")
+            return await super().score(question, candidates)
+
+    best_of = asked(on_error="likelihood", reject={"at": 1, "share": 0.5})
+    choice = await chosen(best_of, Jury(Late(), Late()), Likely(ANSWERS))
+    assert choice.failed == "not yet"
+    assert [winner.index for winner in choice.winners] == [3]
+    assert choice.scores == (-7.0,)
+
+
+@pytest.mark.anyio
+async def test_another_scorer_of_steps_leaves_the_choice_to_by():
+    source = ScriptedSource(lambda begun, index, part: "a" * (index + 1))
+    best_of = parse_best_of({"n": 2, "steps": {"width": 2, "by": "other"}})
+
+    class Shortest(Longest):
+        async def score(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[float]:
+            return [-score for score in await super().score(question, candidates)]
+
+    choice = await choose(source, QUESTION, best_of, Jury(Longest(), Shortest()))
+    assert choice.winners[0].text == "aa"
