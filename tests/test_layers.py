@@ -14,6 +14,7 @@ LIGHT_IMPORTS = {
     "motet_kernels": ENGINE_AND_TRAINERS,
     "motet_decoding": ENGINE_AND_TRAINERS,
     "motet_decoding.contrast": (*ENGINE_AND_TRAINERS, "torch"),
+    "motet_decoding.best_of.run": (*ENGINE_AND_TRAINERS, "torch"),
     "motet_alignment": (*ENGINE_AND_TRAINERS, "torch"),
     "motet_alignment.store": (*ENGINE_AND_TRAINERS, "torch"),
     "motet_alignment.data": (*ENGINE_AND_TRAINERS, "torch"),
@@ -26,6 +27,8 @@ GROUPS = (
     "vllm.endpoint_plugins",
     "motet.commands",
     "motet.evaluations",
+    "motet.graders",
+    "motet.scorers",
 )
 ENTRY_POINTS = [
     entry
@@ -61,6 +64,9 @@ def test_every_entry_point_group_is_registered():
         ("motet.commands", "models"),
         ("motet.commands", "bench"),
         ("motet.evaluations", "gym"),
+        ("motet.graders", "gym"),
+        ("motet.scorers", "certainty"),
+        ("motet.scorers", "likelihood"),
     }
 
 

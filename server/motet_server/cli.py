@@ -15,6 +15,7 @@ import typer
 from pydantic import ValidationError
 from typer.core import TyperCommand, TyperGroup
 
+from motet_decoding.best_of.request import MOST_CANDIDATES
 from motet_decoding.contrast import Contrast, Form
 from motet_decoding.errors import LaunchError
 from motet_server.adapters.settings import (
@@ -148,7 +149,12 @@ def serve_command(
         int, typer.Option(min=1, help=str(ServerSettings.model_fields["max_choices"].description))
     ] = DEFAULT_MAX_CHOICES,
     max_candidates: Annotated[
-        int, typer.Option(min=1, help=str(ServerSettings.model_fields["max_candidates"].description))
+        int,
+        typer.Option(
+            min=1,
+            max=MOST_CANDIDATES,
+            help=str(ServerSettings.model_fields["max_candidates"].description),
+        ),
     ] = DEFAULT_MAX_CANDIDATES,
     best_of_by: Annotated[
         str, typer.Option(metavar="SCORER", help=str(ServerSettings.model_fields["best_of_by"].description))

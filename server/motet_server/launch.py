@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from motet_decoding.best_of.judge import read_judge
 from motet_decoding.contrast import Contrast
 from motet_decoding.errors import LaunchError
 from motet_server.adapters.settings import AdapterOptions
@@ -103,7 +104,7 @@ def serve(command: ServeCommand) -> None:
         max_body=command.max_body,
         max_choices=command.max_choices,
         max_candidates=command.max_candidates,
-        best_of_by=command.best_of_by,
+        best_of_by=_checked_judge(command.best_of_by),
         scorers=check_scorers(command.scorers),
         scorer_timeout=command.scorer_timeout,
     )
@@ -170,6 +171,14 @@ def serve(command: ServeCommand) -> None:
                 raise
             reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
             raise LaunchError(f"{reason} (--verbose shows vLLM's own log)") from error
+
+
+def _checked_judge(name: str) -> str:
+    try:
+        read_judge(name)
+    except ValueError as error:
+        raise LaunchError(f"--best-of-by: {error}") from None
+    return name
 
 
 def _models(command: ServeCommand) -> tuple[str, str | None]:

@@ -148,6 +148,15 @@ def test_every_scorer_gives_what_transformers_and_peft_give(bundled):
         assert told["choices"] == [first_of(told["scores"])]
 
 
+def test_a_sum_of_scorers_is_their_sum(bundled):
+    best_of = {"n": 4, "by": "reward+0.5*likelihood:sum", "report": ["reward", "likelihood:sum"]}
+    told = ask(bundled, PROBLEMS[0], best_of)["motet"]["best_of"]
+    rewards, logs = told["report"]["reward"], told["report"]["likelihood:sum"]
+    expected = [reward + 0.5 * log for reward, log in zip(rewards, logs, strict=True)]
+    assert told["scores"] == pytest.approx(expected, abs=1e-4)
+    assert told["by"] == f"reward:{STORE.get('motet-reward').reference}+0.5*likelihood:sum"
+
+
 def test_the_same_request_is_chosen_the_same_in_any_company(bundled):
     body = {"n": 8, "by": "vote:reward", "return": 3, "candidates": True}
     alone = ask(bundled, PROBLEMS[0], body)

@@ -96,3 +96,18 @@ def test_a_name_of_two_addresses_is_looked_at_where_vllm_binds_it(model):
         port = other.getsockname()[1]
         with pytest.raises(LaunchError, match=f"port {port} on localhost is in use"):
             launch.serve(command(model, port=port).model_copy(update={"host": "localhost"}))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"best_of_by": "Judge"}, "--best-of-by"),
+        ({"best_of_by": "reward+vote"}, "--best-of-by"),
+        ({"scorers": ("mine",)}, "--scorer mine"),
+        ({"scorers": ("vote=http://127.0.0.1:1/",)}, "--scorer vote"),
+        ({"preset": ('best={"best_of": {"n": 65}}',)}, "--max-candidates 64"),
+    ],
+)
+def test_a_judge_that_cant_be_is_refused_before_anything_is_loaded(model, options, told):
+    with pytest.raises(LaunchError, match=told):
+        launch.serve(command(model).model_copy(update=options))

@@ -36,7 +36,8 @@ ScorerName = Annotated[
         max_length=MOST_NAME,
         description="`reward` (the one reward model there is) or `reward:NAME`; `likelihood` (mean of the answer's "
         "log-probabilities) or `likelihood:sum`; `certainty`; `implicit:ADAPTER` (an adapter against its base); "
-        "`vote`, or `vote:SCORER` weighted by one of the others; or a scorer that the server was started with.",
+        "`vote`, or `vote:SCORER` weighted by one of the others; a scorer that the server was started with; or a sum "
+        "of scorers, `reward+0.5*likelihood:sum`.",
     ),
 ]
 TotalTokens = Annotated[

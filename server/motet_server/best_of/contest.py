@@ -127,7 +127,7 @@ class Contest:
     def kind(self) -> str:
         """What metrics call the scorer that decides, without an adapter's name."""
         scorer = self.jury.scorer
-        kind = "" if scorer is None else scorer.name.partition(":")[0]
+        kind = "" if scorer is None else "sum" if "+" in scorer.name else scorer.name.partition(":")[0]
         return ":".join(filter(None, ["vote" if self.best_of.judge.vote else "", kind]))
 
     @property

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from motet_decoding.best_of.judge import read_terms
 from motet_decoding.best_of.run import Jury
 from motet_decoding.best_of.scorer import Scorer
+from motet_decoding.best_of.total import TotalScorer
 from motet_decoding.best_of.vote import Extractor
 from motet_decoding.errors import RequestError
 from motet_server import vllm_private
@@ -29,6 +31,12 @@ async def open_contest(order: Order, scorers: Scorers, state: Any, leases: Lease
     found: dict[str, Scorer] = {}
 
     async def resolve(name: str, field: str) -> Scorer:
+        terms = read_terms(name)
+        if len(terms) == 1 and terms[0].weight == 1.0:
+            return await resolve_one(terms[0].name, field)
+        return TotalScorer([(term.weight, await resolve_one(term.name, field)) for term in terms])
+
+    async def resolve_one(name: str, field: str) -> Scorer:
         if name not in found:
             scorer = await scorers.resolve(name, f"best_of.{field}", leases)
             for need in sorted(scorer.needs):

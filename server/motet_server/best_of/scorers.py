@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from motet_decoding.best_of import registry
-from motet_decoding.best_of.judge import read_judge
+from motet_decoding.best_of.judge import read_judge, read_terms
 from motet_decoding.best_of.scorer import Scorer
 from motet_decoding.errors import RequestError
 from motet_server.adapters.errors import AdapterRequestError
@@ -181,8 +181,12 @@ class Scorers:
         )
 
     def _default_name(self) -> str | None:
-        kind, _, name = (read_judge(self._settings.best_of_by).scorer or "").partition(":")
-        return name or None if kind == REWARD else None
+        by = read_judge(self._settings.best_of_by).scorer
+        for term in () if by is None else read_terms(by):
+            kind, _, name = term.name.partition(":")
+            if kind == REWARD:
+                return name or None
+        return None
 
     def _only_reward(self, field: str) -> str:
         there = self.rewards()
