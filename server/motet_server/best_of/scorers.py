@@ -162,14 +162,16 @@ class Scorers:
             raise RequestError(
                 field, "must name an adapter, such as implicit:NAME or implicit:NAME:REFERENCE"
             )
+        from motet_decoding.engine.implicit import ImplicitScorer, no_implicit
+
+        if (reason := no_implicit(self._client.vllm_config)) is not None:
+            raise RequestError(field, f"{IMPLICIT} isn't available on this server: {reason}")
         name, colon, against = names.partition(":")
         service, entry = await self._borrow(name, field, leases, rewards=False)
         reference, called = None, f"{IMPLICIT}:{entry.reference}"
         if colon:
             _, other = await self._borrow(against, field, leases, rewards=False)
             reference, called = service.requests[other.reference], f"{called}:{other.reference}"
-
-        from motet_decoding.engine.implicit import ImplicitScorer
 
         return ImplicitScorer(
             self._client,

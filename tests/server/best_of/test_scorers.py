@@ -25,9 +25,16 @@ def model(name: str) -> RewardModel:
     return RewardModel(name=name, model="m", url="http://127.0.0.1:9", key="k", process=1, log="/nowhere")
 
 
+def client(mode: str = "raw_logprobs") -> SimpleNamespace:
+    """What is read of the engine's client before it is asked anything."""
+    model_config = SimpleNamespace(logprobs_mode=mode)
+    cache_config = SimpleNamespace(kv_sharing_fast_prefill=False)
+    return SimpleNamespace(vllm_config=SimpleNamespace(model_config=model_config, cache_config=cache_config))
+
+
 def scorers(service: Service | None = None, *models: str, **settings: object) -> Scorers:
     rewards = RewardModels([model(name) for name in models])
-    return Scorers(ServerSettings(**settings), state(), None, lambda: service, lambda: rewards)
+    return Scorers(ServerSettings(**settings), state(), client(), lambda: service, lambda: rewards)
 
 
 async def refusal(of: Scorers, name: str, leases: Leases | None = None) -> RequestError:
@@ -241,3 +248,8 @@ async def test_what_another_distribution_registers_is_held_to_the_contract(monke
     assert (scorer.name, scorer.needs, scorer.alone) == ("shy:x", {"logprobs"}, True)
     with pytest.raises(ScorerError, match=r"^shy:x: must give 1 numbers"):
         await scorer.score(CHAT, [candidate(0, "a")])
+
+
+async def test_an_engine_that_tells_no_log_probabilities_gives_no_implicit_rewards():
+    of = Scorers(ServerSettings(), state(), client("raw_logits"), lambda: None, RewardModels)
+    assert "raw_logits" in (await refusal(of, "implicit:tutor")).message
