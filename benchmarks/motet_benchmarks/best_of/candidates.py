@@ -9,6 +9,7 @@ from typing import Any
 
 from motet_benchmarks import gym
 from motet_benchmarks.best_of.plan import (
+    BLEND,
     CERTAINTY,
     DIRECT,
     IMPLICIT,
@@ -42,7 +43,7 @@ class Pool:
     scores: Mapping[str, tuple[float, ...]]
     """By judge, a number a candidate."""
     chosen: int
-    """The one that the server gave for the answer."""
+    """The one that the server gave for the answer, by the reward."""
     greedy: bool
     """Whether the policy's greedy answer is right."""
 
@@ -94,7 +95,7 @@ async def tried(
     places = asyncio.Semaphore(plan.together)
 
     async def one(number: int, problem: gym.Instance) -> Found:
-        asked = {"n": plan.n, "by": plan.judge(REWARD), **_named(plan, recipe.settings)}
+        asked = {"n": plan.n, "by": plan.judge(recipe.judge), **_named(plan, recipe.settings)}
         async with places:
             answer = await endpoint.post(
                 CHAT, _body(plan, problem, **DRAWN, seed=_seed(plan, number), best_of=asked)
@@ -112,6 +113,7 @@ def read_pool(plan: Plan, problem: gym.Instance, drawn: Any, greedy: Any) -> Poo
     try:
         listed = sorted(told["texts"], key=lambda each: int(each["index"]))
         scores = {REWARD: told["scores"], **{name: told["report"][plan.judge(name)] for name in REPORTED}}
+        scores[BLEND] = [one + other for one, other in zip(scores[REWARD], scores[TOTAL], strict=True)]
         pool = Pool(
             family=problem.family,
             key=problem.key,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from motet_benchmarks.best_of.candidates import Found, Pool, total
 from motet_benchmarks.best_of.plan import Recipe
 from motet_benchmarks.statistics import Difference, Interval, difference, means, ratio_of_sums
+from motet_decoding.best_of.select import ranked
 
 #: The aim: full accuracy for at most so large a part of the tokens.
 AIM = 0.5
@@ -21,6 +22,7 @@ class Saving:
 
     recipe: str
     kind: str
+    judge: str
     headline: bool
     problems: int
     accuracy: Interval
@@ -51,11 +53,11 @@ class Saving:
 
 
 def saving(recipe: Recipe, pools: Sequence[Pool], found: Sequence[Found], *, seed: int = 0) -> Saving:
-    """A recipe's figures; the full best-of-N is what the server chose of `pools`, the same problems.
+    """A recipe's figures; the full best-of-N is what its judge puts first of `pools`, the same problems.
 
     Raises ValueError unless both are of the same problems, at least one.
     """
-    full = [float(pool.right[pool.chosen]) for pool in pools]
+    full = [float(pool.right[ranked(pool.scores[recipe.judge])[0]]) for pool in pools]
     cheap = [float(one.right) for one in found]
     tokens = [float(one.tokens) for one in found]
     apart = difference(cheap, full, seed=seed)
@@ -63,6 +65,7 @@ def saving(recipe: Recipe, pools: Sequence[Pool], found: Sequence[Found], *, see
     return Saving(
         recipe=recipe.name,
         kind=recipe.kind,
+        judge=recipe.judge,
         headline=recipe.headline,
         problems=len(pools),
         accuracy=accuracy,

@@ -40,15 +40,15 @@ def _method(plan: Plan, measured: Measured) -> list[str]:
         f"{measured.agreeing} of {len(measured.pools)} problems the server's answer is the one that its scores, "
         "looked at here, put first.",
         f"The judges: reward is {plan.reward}; likelihood is the mean of the answer's log-probabilities, "
-        "likelihood:sum their sum; certainty is the mean divergence of the uniform distribution from the tokens'; "
-        f"implicit is {plan.implicit} over the base; a vote is over the extracted answers, plain or weighted by the "
-        "softmax of the rewards.",
+        "likelihood:sum their sum, and reward+likelihood:sum adds it to the reward; certainty is the mean divergence "
+        f"of the uniform distribution from the tokens'; implicit is {plan.implicit} over the base; a vote is over the "
+        "extracted answers, plain or weighted by the softmax of the rewards.",
     ]
     if measured.savings:
         parts.append(
             "The cheaper ways are asked of the server with the same problems and seeds, one request each; full is what "
-            "the request above chose by the reward. Tokens are all that were generated. The recipes were chosen on the "
-            "validation split, and the aim is held against the ones that were named before."
+            "the same judge puts first of the candidates above. Tokens are all that were generated. The recipes were "
+            "chosen on the validation split, and the aim is held against the ones that were named before."
         )
     if measured.speed:
         rounds = len({sample.round for sample in measured.speed})

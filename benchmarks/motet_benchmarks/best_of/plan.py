@@ -16,6 +16,8 @@ REWARD, LIKELIHOOD, TOTAL, CERTAINTY, IMPLICIT = (
     "certainty",
     "implicit",
 )
+#: The reward kept near what the policy finds likely.
+BLEND = f"{REWARD}+{TOTAL}"
 VOTE, WEIGHTED = "vote", "vote:reward"
 #: The exact grader: no judge can choose better.
 ORACLE = "oracle"
@@ -34,33 +36,40 @@ class Recipe:
     name: str
     kind: str
     """The problems that it is for: DIRECT or WORKED."""
+    judge: str
+    """Chooses among whole answers."""
     settings: Mapping[str, Any]
     """More of the request's `best_of`."""
     headline: bool = False
     """Whether the aim is held against it; said before the test problems are looked at."""
 
 
-def rejection(kind: str, at: tuple[int, ...], share: float, by: str, *, headline: bool = False) -> Recipe:
-    """Early rejection at so many tokens."""
+def rejection(
+    kind: str, judge: str, at: tuple[int, ...], share: float, by: str, *, headline: bool = False
+) -> Recipe:
+    """Early rejection at so many tokens, by the scores of partial answers that ``by`` gives."""
     checkpoints = ", ".join(map(str, at))
     settings = {"reject": {"at": list(at), "share": share, "by": by}}
-    return Recipe(f"drop {share:.0%} at {checkpoints} by {by}", kind, settings, headline)
+    return Recipe(f"drop {share:.0%} at {checkpoints} by {by}", kind, judge, settings, headline)
 
 
-def beam(width: int, by: str) -> Recipe:
+def beam(judge: str, width: int, by: str) -> Recipe:
     """A search over the lines of worked steps."""
-    return Recipe(f"steps, width {width}, by {by}", WORKED, {"steps": {"width": width, "by": by}})
+    return Recipe(f"steps, width {width}, by {by}", WORKED, judge, {"steps": {"width": width, "by": by}})
 
 
 #: Chosen on the validation split.
 RECIPES = (
-    rejection(DIRECT, (1, 2), 0.5, LIKELIHOOD, headline=True),
-    rejection(DIRECT, (1, 2), 0.5, REWARD),
-    rejection(DIRECT, (1, 2), 0.5, CERTAINTY),
-    rejection(WORKED, (8, 16, 32), 0.5, LIKELIHOOD, headline=True),
-    rejection(WORKED, (4, 8, 16, 32), 0.5, LIKELIHOOD),
-    rejection(WORKED, (8, 16, 32), 0.5, REWARD),
-    beam(8, REWARD),
+    rejection(DIRECT, BLEND, (1, 2), 0.5, LIKELIHOOD, headline=True),
+    rejection(DIRECT, BLEND, (1,), 0.75, LIKELIHOOD),
+    rejection(DIRECT, BLEND, (1, 2), 0.5, REWARD),
+    rejection(DIRECT, BLEND, (1, 2), 0.5, CERTAINTY),
+    rejection(DIRECT, REWARD, (1, 2), 0.5, LIKELIHOOD),
+    rejection(WORKED, BLEND, (8, 16, 32), 0.5, LIKELIHOOD, headline=True),
+    rejection(WORKED, BLEND, (8, 16), 0.5, REWARD),
+    rejection(WORKED, BLEND, (8, 16, 32), 0.5, CERTAINTY),
+    rejection(WORKED, REWARD, (8, 16, 32), 0.5, LIKELIHOOD),
+    beam(BLEND, 8, LIKELIHOOD),
 )
 
 
@@ -111,5 +120,6 @@ class Plan:
 
     def judge(self, name: str) -> str:
         """A judge as a request names it."""
-        adapters = {REWARD: f"{REWARD}:{self.reward}", IMPLICIT: f"{IMPLICIT}:{self.implicit}"}
+        reward = f"{REWARD}:{self.reward}"
+        adapters = {REWARD: reward, BLEND: f"{reward}+{TOTAL}", IMPLICIT: f"{IMPLICIT}:{self.implicit}"}
         return adapters.get(name, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from motet_benchmarks.best_of.measured import Measured
-from motet_benchmarks.best_of.plan import ORACLE, REWARD, Plan
+from motet_benchmarks.best_of.plan import BLEND, ORACLE, REWARD, Plan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,14 +49,16 @@ def _by_count(axes: Axes, kind: str, measured: Measured, plan: Plan) -> None:
 
 
 def _by_tokens(axes: Axes, kind: str, measured: Measured) -> None:
-    full = [point for point in measured.points if point.group == kind and point.judge == REWARD]
-    axes.plot(
-        [point.tokens for point in full],
-        [point.accuracy.value for point in full],
-        marker=".",
-        label="all to their end, N = " + ", ".join(str(point.n) for point in full),
-    )
-    for place, each in enumerate((each for each in measured.savings if each.kind == kind), start=1):
+    for judge, colour in ((BLEND, "black"), (REWARD, "grey")):
+        full = [point for point in measured.points if point.group == kind and point.judge == judge]
+        axes.plot(
+            [point.tokens for point in full],
+            [point.accuracy.value for point in full],
+            marker=".",
+            color=colour,
+            label=f"all to their end, by {judge}",
+        )
+    for place, each in enumerate((each for each in measured.savings if each.kind == kind), start=0):
         axes.errorbar(
             [each.tokens],
             [each.accuracy.value],
@@ -68,9 +70,9 @@ def _by_tokens(axes: Axes, kind: str, measured: Measured) -> None:
             capsize=3,
             linestyle="none",
             color=f"C{place}",
-            label=each.recipe,
+            label=f"{each.recipe}; {each.judge}",
         )
     axes.set_xscale("log")
     axes.set_xlabel("tokens generated for a problem")
-    axes.set_title(f"{kind.capitalize()}: the best by reward, and cheaper ways")
+    axes.set_title(f"{kind.capitalize()}: all to their end, and cheaper ways")
     axes.legend(fontsize="small")

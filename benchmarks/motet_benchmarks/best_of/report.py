@@ -42,7 +42,7 @@ def aims_grid(measured: Measured) -> Grid:
     """What a reader wants to know first."""
     rows = [
         (
-            f"{each.kind}: {each.recipe}, against all to their end",
+            f"{each.kind}: {each.recipe}, against all to their end, by {each.judge}",
             f"{_points(each.difference)} points, {_percent(each.share)}% of the tokens",
             f"same accuracy, <= {AIM:.0%}",
             each.verdict,
@@ -128,6 +128,7 @@ def saving_grid(measured: Measured, plan: Plan) -> Grid:
         f"Cheaper than {plan.n} candidates to their end [95% interval]",
         (
             "",
+            "judge",
             "recipe",
             "right, %",
             "full, %",
@@ -140,6 +141,7 @@ def saving_grid(measured: Measured, plan: Plan) -> Grid:
         tuple(
             (
                 each.kind,
+                each.judge,
                 each.recipe,
                 _percent(each.accuracy),
                 _percent(each.full),

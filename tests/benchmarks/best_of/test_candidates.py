@@ -9,7 +9,7 @@ import pytest
 
 from motet_benchmarks import gym
 from motet_benchmarks.best_of.candidates import Pool, pools, tried
-from motet_benchmarks.best_of.plan import DIRECT, RECIPES, REWARD, WORKED, Plan
+from motet_benchmarks.best_of.plan import BLEND, DIRECT, RECIPES, REWARD, TOTAL, WORKED, Plan, rejection
 from motet_benchmarks.best_of.testing import BestOfFake
 from motet_benchmarks.endpoint import Endpoint
 from motet_benchmarks.errors import BenchmarkError
@@ -43,6 +43,9 @@ def test_one_request_draws_and_judges_all_candidates_of_a_problem():
     for pool in found:
         assert len(pool.texts) == 4
         assert pool.scores[REWARD] == tuple(float(right) for right in pool.right)
+        assert pool.scores[BLEND] == tuple(
+            one + other for one, other in zip(pool.scores[REWARD], pool.scores[TOTAL], strict=True)
+        )
         assert pool.right == tuple(text != "wrong" for text in pool.texts)
 
 
@@ -70,7 +73,7 @@ def test_an_answer_that_was_not_chosen_is_noticed():
 
 
 def test_a_recipe_asks_for_its_settings_with_the_same_problems_and_seeds():
-    recipe = next(one for one in RECIPES if one.kind == DIRECT and one.settings["reject"]["by"] == REWARD)
+    recipe = rejection(DIRECT, BLEND, (1, 2), 0.5, REWARD)
     fake = BestOfFake(problems=PLAN.problems(DIRECT))
 
     async def run() -> None:
@@ -84,6 +87,7 @@ def test_a_recipe_asks_for_its_settings_with_the_same_problems_and_seeds():
         asyncio.run(run())
     plain = [body for body in fake.bodies if "best_of" in body and "reject" not in body["best_of"]]
     cheap = [body for body in fake.bodies if "reject" in body.get("best_of", ())]
+    assert cheap[0]["best_of"]["by"] == "reward:motet-reward+likelihood:sum"
     assert cheap[0]["best_of"]["reject"] == {**recipe.settings["reject"], "by": "reward:motet-reward"}
     assert {body["seed"] for body in plain} == {body["seed"] for body in cheap}
 

@@ -67,7 +67,7 @@ def judged(right: float, tokens: int, *, problems: int = 150) -> Saving:
     found = [
         Found(one.right[0] if right == 0.8 else rng.random() < right, tokens, rejected=2) for one in pools
     ]
-    return saving(rejection(DIRECT, (1, 2), 0.5, LIKELIHOOD, headline=True), pools, found)
+    return saving(rejection(DIRECT, REWARD, (1, 2), 0.5, LIKELIHOOD, headline=True), pools, found)
 
 
 def test_the_verdict_wants_the_same_accuracy_for_half_the_tokens():
@@ -81,7 +81,7 @@ def test_the_verdict_wants_the_same_accuracy_for_half_the_tokens():
 
 def test_a_recipe_without_the_aim_has_no_verdict():
     pools = [pool([True] * 4, [0.0] * 4)]
-    recipe = rejection(DIRECT, (1,), 0.5, REWARD)
+    recipe = rejection(DIRECT, REWARD, (1,), 0.5, REWARD)
     assert saving(recipe, pools, [Found(True, 8, 2)]).verdict == ""
     with pytest.raises(ValueError, match="paired"):
         saving(recipe, pools, [])
