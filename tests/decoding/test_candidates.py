@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from vllm import SamplingParams
+from vllm.entrypoints.generate.base.serving import GenerateBaseServing
+from vllm.exceptions import GenerationError
 from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind
 
@@ -28,6 +31,7 @@ class Engine:
 
     def __init__(self, says: Callable[[str, int | None], str]) -> None:
         self.says = says
+        self.ending: str | None = None
         self.asked: list[tuple[Any, SamplingParams, str, dict[str, Any]]] = []
         self.aborted: list[str] = []
 
@@ -47,12 +51,15 @@ class Engine:
         if len(ids) > sampling.max_tokens:
             ids, reason = ids[: sampling.max_tokens], "length"
             text = text_of(ids)
-        for stop in sampling.stop or ():
-            if (place := text.find(stop)) >= 0 and (stopped is None or place < text.find(stopped)):
-                reason, stopped = "stop", stop
-        if stopped is not None:
-            place = text.find(stopped)
-            ids = ids[: place + len(stopped)]
+        found = [
+            (place + len(stop), stop)
+            for stop in sampling.stop or ()
+            if (place := text.find(stop, max(0, sampling.min_tokens - len(stop) + 1))) >= 0
+        ]
+        if found:
+            end, stopped = min(found)
+            reason, place = "stop", end - len(stopped)
+            ids = ids[:end]
             text = text[: place + len(stopped)] if sampling.include_stop_str_in_output else text[:place]
         delta = sampling.output_kind == RequestOutputKind.DELTA
         parts = [(text[:1], ids[:1]), (text[1:], ids[1:])] if delta and len(ids) > 1 else [(text, ids)]
@@ -60,7 +67,7 @@ class Engine:
             logprobs = [{token: SimpleNamespace(logprob=-0.5)} for token in tokens]
             output = CompletionOutput(0, piece, tokens, None, None if sampling.logprobs is None else logprobs)
             if number == len(parts):
-                output.finish_reason, output.stop_reason = reason, stopped
+                output.finish_reason, output.stop_reason = self.ending or reason, stopped
             yield RequestOutput(name, "ab", [5, 6], None, [output], number == len(parts))
 
 
@@ -150,6 +157,50 @@ async def test_a_stop_string_across_the_seam_ends_the_answer(include):
     ended = await made.draw(0, after=begun, part=1)
     assert ended.text == ("one STOP" if include else "one ")
     assert (ended.finish_reason, ended.stop_reason) == ("stop", "STOP")
+
+
+@pytest.mark.anyio
+async def test_of_two_stop_strings_across_the_seam_the_one_that_is_complete_first_ends_the_answer():
+    whole = "one STOP two"
+    made, _ = source(lambda begun, seed: whole[len(begun) :], stop=["STOP t", "OP"])
+    begun = await made.draw(0, tokens=7)
+    ended = await made.draw(0, after=begun, part=1)
+    assert (ended.text, ended.stop_reason) == ("one ST", "OP")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("least", "text"), [(1, "a"), (2, "a#b"), (3, "a#b"), (4, "a#b#c"), (9, "a#b#c")])
+async def test_no_stop_string_ends_an_answer_before_its_fewest_tokens(least, text):
+    """As vLLM has it, which looks for none in the text of the first tokens: before the seam, on it, or behind."""
+    whole = "a#b#c"
+    made, _ = source(lambda begun, seed: whole[len(begun) :], stop=["#"], min_tokens=least)
+    for part, cut in enumerate(range(1, 6)):
+        begun = await made.draw(0, part=2 * part, tokens=cut)
+        if begun.finish_reason is None:
+            begun = await made.draw(0, after=begun, part=2 * part + 1)
+        assert (begun.text, begun.finish_reason) == (text, "stop")
+    step = await made.draw(1, until="c")
+    assert step.text == text
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("ending", ["abort", "error"])
+async def test_a_request_that_the_engine_gave_up_is_no_candidate(ending):
+    made, engine = source(lambda *_: "half an ans")
+    engine.ending = ending
+    with pytest.raises(GenerationError, match=ending):
+        await made.draw(0)
+
+
+def test_vllm_tells_a_request_that_the_engine_gave_up_by_the_same_error():
+    told = inspect.getsource(GenerateBaseServing._raise_if_error)
+    assert 'finish_reason == "error"' in told
+    assert "raise GenerationError(" in told
+
+
+def test_the_most_tokens_must_be_known():
+    with pytest.raises(ValueError, match="max_tokens"):
+        source(lambda *_: "x", max_tokens=None)
 
 
 @pytest.mark.anyio

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from copy import copy
+from operator import itemgetter
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from motet_decoding.best_of.candidate import Candidate, Need, seed_of
 from motet_decoding.best_of.scorer import ScorerError
+from motet_decoding.engine.answer_text import answer_text
 from motet_decoding.engine.certainty import measured, one_replica, read_certainty
 
 if TYPE_CHECKING:
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 #: What a measurement's reading shares with what was measured: it must reach the same replica, and in time.
 _READING = ("priority", "data_parallel_rank")
 
-#: What a tokenizer writes for bytes that are no character yet.
-_UNFINISHED = "\N{REPLACEMENT CHARACTER}"
+#: How an engine request ends that gave no answer; what it did generate must not pass for one.
+_FAILED = ("abort", "error")
 
 
 class EngineSource:
@@ -28,7 +30,7 @@ class EngineSource:
     Args:
         client: vLLM's.
         prompt: the engine's input, rendered.
-        sampling: what the request asks for; its seed is what the candidates' are derived from.
+        sampling: what the request asks for; its seed is what the candidates' are derived from. It has a ``max_tokens``.
         request_id: the candidates' begin with it.
         needs: what scorers must be told of a candidate beside its text.
         decode: tokens to text, as the request wants it.
@@ -46,7 +48,9 @@ class EngineSource:
         decode: Callable[[Sequence[int]], str],
         options: Mapping[str, Any],
     ) -> None:
-        self.most = int(sampling.max_tokens or 1)
+        if sampling.max_tokens is None:
+            raise ValueError("max_tokens: candidates need a number")
+        self.most = sampling.max_tokens
         #: The engine's last word on the earliest candidate: what answers tell of the prompt.
         self.output: Any = None
         self._client = client
@@ -69,7 +73,14 @@ class EngineSource:
         tokens: int | None = None,
         until: str = "",
     ) -> Candidate:
-        """One engine request; see ``Source.draw``. Cancelling it aborts the request."""
+        """One engine request; see ``Source.draw``. Cancelling it aborts the request.
+
+        Raises:
+            ScorerError: its certainty, where a scorer needs it, isn't there.
+            GenerationError: vLLM's, where the engine failed or gave up the request: half an answer is no candidate.
+        """
+        from vllm.exceptions import GenerationError
+
         before = 0 if after is None else len(after.token_ids)
         left = self.most - before
         allowed = left if tokens is None else min(tokens, left)
@@ -85,6 +96,10 @@ class EngineSource:
         output: Any = None
         async for output in stream:
             pieces += output.outputs
+        if pieces[-1].finish_reason in _FAILED:
+            raise GenerationError(
+                f"the engine gave up a candidate of this request ({pieces[-1].finish_reason})"
+            )
         self._tell(index, part, output)
         certainty = None
         if "certainty" in self._needs:
@@ -94,7 +109,7 @@ class EngineSource:
         if after is None and not until:
             held = drawn.finish_reason == "length" and allowed < left
             return dataclasses.replace(drawn, finish_reason=None) if held else drawn
-        return self._put_together(after, drawn, until, more=allowed < left)
+        return self._put_together(after, drawn, more=allowed < left)
 
     async def _certainty(self, measure: str, generated: int, name: str) -> float:
         options = {key: self._options[key] for key in _READING if key in self._options}
@@ -130,32 +145,39 @@ class EngineSource:
         if part == 0 and (self._output_index < 0 or index < self._output_index):
             self.output, self._output_index = output, index
 
-    def _put_together(
-        self, after: Candidate | None, drawn: Candidate, until: str, *, more: bool
-    ) -> Candidate:
+    def _put_together(self, after: Candidate | None, drawn: Candidate, *, more: bool) -> Candidate:
         """All of an answer, its text read anew: a character or a stop string may lie across the seam."""
         whole = drawn if after is None else _joined(after, drawn)
         ids = whole.token_ids
         if drawn.finish_reason == "stop" and not isinstance(drawn.stop_reason, str):
             # A token ended it, which belongs to its text only where the request says so.
             ids = ids if self._sampling.include_stop_str_in_output else ids[:-1]
-        whole = dataclasses.replace(whole, text=self._decode(ids).rstrip(_UNFINISHED), pieces=())
-        step = drawn.finish_reason == "stop" and drawn.stop_reason == until
-        if step or (drawn.finish_reason == "length" and more):
-            whole = dataclasses.replace(whole, finish_reason=None, stop_reason=None)
-        return self._stopped(whole, 0 if after is None else len(after.text))
+        whole = dataclasses.replace(whole, text=self._text(ids), pieces=())
+        seam = 0 if after is None else len(after.text)
+        if self._sampling.min_tokens:
+            seam = max(seam, len(self._text(ids[: self._sampling.min_tokens])))  # no answer stops before
+        stopped = self._stopped(whole, seam)
+        if stopped is not None:
+            return stopped
+        # A text ended it, and none of the request's: that of a step, or one that vLLM has found in the prompt, whose
+        # text it takes for new where the answer goes on from half a character.
+        held = isinstance(drawn.stop_reason, str) or (drawn.finish_reason == "length" and more)
+        return dataclasses.replace(whole, finish_reason=None, stop_reason=None) if held else whole
 
-    def _stopped(self, candidate: Candidate, seam: int) -> Candidate:
-        """Ends a text at the first of the request's stop strings that ends behind ``seam``."""
+    def _text(self, ids: Sequence[int]) -> str:
+        return answer_text(self._decode, self._prompt["prompt_token_ids"], ids)
+
+    def _stopped(self, candidate: Candidate, seam: int) -> Candidate | None:
+        """A text up to that of the request's stop strings which, behind ``seam``, is complete first; None for none."""
         found = [
-            (place, stop)
+            (place + len(stop), stop)
             for stop in _listed(self._sampling.stop)
             if (place := candidate.text.find(stop, max(0, seam - len(stop) + 1))) >= 0
         ]
         if not found:
-            return candidate
-        place, stop = min(found)
-        end = place + len(stop) if self._sampling.include_stop_str_in_output else place
+            return None
+        end, stop = min(found, key=itemgetter(0))  # of equals the first that is listed, as vLLM has it
+        end -= 0 if self._sampling.include_stop_str_in_output else len(stop)
         return dataclasses.replace(
             candidate, text=candidate.text[:end], finish_reason="stop", stop_reason=stop
         )

@@ -52,7 +52,7 @@ async def read_certainty(client: Any, measure: str, tokens: int, request_id: str
     certainty = read_number(output)
     if certainty is None:
         raise ValueError(
-            "certainty: the engine has no measurement of this answer any more; later ones took its place"
+            "certainty: the engine has no measurement of this answer: later ones took its place, or it isn't finite"
         )
     return certainty
 
