@@ -101,8 +101,11 @@ def contrasts():
     ]
 
 
-def write_adapter(folder: Path, model: Path, *, seed: int, rank: int = 4) -> Path:
-    """A LoRA on every linear layer whose two matrices are both random, so that it changes the answers."""
+def write_adapter(folder: Path, model: Path, *, seed: int, rank: int = 4, head: bool = False) -> Path:
+    """A LoRA on every linear layer whose two matrices are both random, so that it changes the answers.
+
+    ``head``: the model's head as well.
+    """
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -110,7 +113,12 @@ def write_adapter(folder: Path, model: Path, *, seed: int, rank: int = 4) -> Pat
     torch.manual_seed(seed)
     peft = get_peft_model(
         AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
-        LoraConfig(task_type="CAUSAL_LM", r=rank, lora_alpha=2 * rank, target_modules="all-linear"),
+        LoraConfig(
+            task_type="CAUSAL_LM",
+            r=rank,
+            lora_alpha=2 * rank,
+            target_modules=["q_proj", "v_proj", "up_proj", "lm_head"] if head else "all-linear",
+        ),
     )
     for name, parameter in peft.named_parameters():
         if "lora_B" in name:

@@ -88,7 +88,9 @@ def engine(tmp_path_factory):
     root = tmp_path_factory.mktemp("certainty")
     expert = write_model(root / "expert", llama_config(128, 3), seed=1)
     amateur = write_model(root / "amateur", llama_config(64, 2), seed=2)
-    adapters = [write_adapter(root / f"adapter-{seed}", expert, seed=seed) for seed in range(2)]
+    adapters = [
+        write_adapter(root / f"adapter-{seed}", expert, seed=seed, head=bool(seed)) for seed in range(2)
+    ]
     options = {
         **{"max_num_batched_tokens": 64, "max_num_seqs": 16, "dtype": "float32", "enforce_eager": True},
         # So few blocks that no three answers fit beside each other.
@@ -226,6 +228,36 @@ def test_implicit_rewards_are_those_of_peft(engine, voice, reference):
         for scores in told:
             assert scores[index] == pytest.approx(0.2 * gain, abs=1e-4, rel=1e-4)
     assert len(set(told[0])) == len(answers)
+
+
+def test_prompts_are_scored_beside_rows_of_every_adapter(engine):
+    """Their rows aren't the step's sampled ones, which the heads of adapters are told apart by."""
+    rng = random.Random(3)
+    prompts = [[rng.randrange(256) for _ in range(rng.choice([2, 5, 70]))] for _ in range(9)]
+
+    async def score(index, prompt):
+        voice = index % 3
+        scorer = ImplicitScorer(
+            engine.client,
+            name="implicit",
+            adapter=engine.loras[voice],
+            reference=engine.loras[(voice + 1) % 3],
+            beta=1.0,
+            context=CONTEXT,
+        )
+        (told,) = await scorer.score(Question(tuple(prompt)), [Candidate(0, "", (1, 2, 3))])
+        return told
+
+    async def everything():
+        draws = [engine.draw([7, index], index % 3, f"beside-{index}", max_tokens=40) for index in range(9)]
+        scores = [score(index, prompt) for index, prompt in enumerate(prompts)]
+        found = await asyncio.gather(*draws, *scores)
+        return found[len(draws) :]
+
+    for index, (prompt, told) in enumerate(zip(prompts, engine.runner.run(everything()), strict=True)):
+        voice, reference = index % 3, (index + 1) % 3
+        gain = engine.likelihood(prompt, [1, 2, 3], voice) - engine.likelihood(prompt, [1, 2, 3], reference)
+        assert told == pytest.approx(gain, abs=2e-4, rel=1e-4)
 
 
 def config(**changed: Any) -> Any:

@@ -122,3 +122,20 @@ def test_a_result_of_its_own_is_refused_rather_than_added_twice():
 def test_the_plugin_puts_it_where_vllm_looks():
     register()
     assert isinstance(get_punica_wrapper(8, max_batches=2, device=torch.device("cpu")), GroupedLora)
+
+
+def test_a_prompts_rows_are_all_its_own_adapters():
+    torch.manual_seed(0)
+    made = wrapper(GroupedLora, [33, 11, 33, 0, 11], [33, 11, 33, 0, 11])
+    a, b = stacked(RANK, IN), stacked(VOCAB, RANK)
+    for adapter in (0, 11, 33):
+        x, y = torch.randn(2, IN), torch.zeros(2, VOCAB)
+        with made.prompt_of(adapter):
+            made.add_lora_logits(y, x, a, b, 1.0)
+        slot = IDS.index(adapter) if adapter else None
+        expected = y * 0 if slot is None else x @ a[slot, 0].T @ b[slot, 0].T
+        torch.testing.assert_close(y, expected)
+    x, y = torch.randn(5, IN), torch.zeros(5, VOCAB)
+    made.add_lora_logits(y, x, a, b, 1.0)
+    torch.testing.assert_close(y[1], b[0, 0] @ (a[0, 0] @ x[1]))
+    assert not y[3].any()

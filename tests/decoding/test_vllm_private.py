@@ -176,3 +176,23 @@ def test_a_request_that_fails_is_told_from_an_engine_that_died():
     assert issubclass(VLLMValidationError, failures)
     assert issubclass(EngineGenerateError, failures)
     assert not issubclass(EngineDeadError, failures)
+
+
+def test_the_v1_runner_computes_prompts_log_probabilities_of_all_that_stand_in_one_table():
+    """``prompts_one_by_one`` hands it the table with one of them."""
+    from vllm.v1.worker import gpu_input_batch
+    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+
+    source = inspect.getsource(GPUModelRunner._get_prompt_logprobs_dict)
+    assert list(inspect.signature(GPUModelRunner._get_prompt_logprobs_dict).parameters) == [
+        "self",
+        "hidden_states",
+        "num_scheduled_tokens",
+    ]
+    for leant_on in (
+        "num_prompt_logprobs_dict = self.num_prompt_logprobs",
+        "self.model.compute_logits(prompt_hidden_states)",
+        "del num_prompt_logprobs_dict[req_id]",
+    ):
+        assert leant_on in source
+    assert "request_lora_mapping" in inspect.getsource(gpu_input_batch)

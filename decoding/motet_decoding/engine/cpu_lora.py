@@ -12,6 +12,8 @@ Extends a class of vLLM's that its documentation does not promise; seen with vLL
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -46,10 +48,25 @@ class GroupedLora(PunicaWrapperCPU):
         #: By token, for the layers; by sampled row, for the head.
         self.token_groups: list[Group] = []
         self.sampled_groups: list[Group] = []
+        #: By vLLM's number of an adapter.
+        self._slots: dict[int, int] = {}
 
-    def update_metadata(self, *arguments: Any, **options: Any) -> None:
+    @contextmanager
+    def prompt_of(self, adapter: int) -> Iterator[None]:
+        """Meanwhile the head sees rows of one prompt, not the sampled ones; ``adapter`` is 0 where it has none."""
+        sampled = self.sampled_groups
+        self.sampled_groups = [(self._slots[adapter], slice(None))] if adapter else []
+        try:
+            yield
+        finally:
+            self.sampled_groups = sampled
+
+    def update_metadata(
+        self, mapping: Any, lora_index_to_id: list[int | None], *arguments: Any, **options: Any
+    ) -> None:
         """Called when the batch or the slots have changed, before the forward pass."""
-        super().update_metadata(*arguments, **options)
+        super().update_metadata(mapping, lora_index_to_id, *arguments, **options)
+        self._slots = {number: slot for slot, number in enumerate(lora_index_to_id) if number is not None}
         self.token_groups = groups_of(self.token_lora_indices)
         self.sampled_groups = groups_of(self.sampler_indices)
 

@@ -6,7 +6,7 @@ Seen with vLLM 0.32.0. ``tests/decoding/test_vllm_private.py`` fails when one of
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -185,6 +185,33 @@ def unfinished_prompts_undrawn(runner: Any) -> Iterator[None]:
         yield
     finally:
         batch.generators.update(aside)
+
+
+def prompts_one_by_one(runner: Any, alone: Callable[[int], AbstractContextManager[None]]) -> None:
+    """Has the V1 runner compute the log-probabilities of one prompt after the other.
+
+    Args:
+        runner: changed in place.
+        alone: entered around each; given vLLM's number of the request's adapter, 0 for none.
+    """
+    all_at_once = runner._get_prompt_logprobs_dict
+
+    def one_by_one(hidden_states: Any, num_scheduled_tokens: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        asked = runner.num_prompt_logprobs
+        try:
+            for request in [each for each in asked if each in runner.input_batch.req_id_to_index]:
+                row = runner.input_batch.req_id_to_index[request]
+                runner.num_prompt_logprobs = one = {request: asked[request]}
+                with alone(int(runner.input_batch.request_lora_mapping[row])):
+                    found |= all_at_once(hidden_states, num_scheduled_tokens)
+                if not one:  # its prompt is read to the end
+                    del asked[request]
+        finally:
+            runner.num_prompt_logprobs = asked
+        return found
+
+    runner._get_prompt_logprobs_dict = one_by_one
 
 
 def use_cpu_lora(location: str) -> None:
