@@ -9,7 +9,13 @@ from typing import Protocol
 from motet_decoding.best_of.candidate import Candidate, total_tokens
 from motet_decoding.together import together
 
-#: Scores partial answers, in their order.
+
+class OtherScaleError(Exception):
+    """Another scorer takes over: nothing that was scored before can be compared with what it says."""
+
+
+#: Scores partial answers, in their order. Raises ``OtherScaleError``, once, where it has scored none of them and all
+#: that are to be compared must be scored anew.
 ScorePartial = Callable[[Sequence[Candidate]], Awaitable[Sequence[float]]]
 
 #: Told of each candidate that is complete, at once; it must not block.

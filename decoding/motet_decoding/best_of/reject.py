@@ -10,11 +10,11 @@ All wait for each other at a checkpoint, so what is dropped depends on texts and
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from motet_decoding.best_of.bound import cut_short, stripped, tokens_allowed
 from motet_decoding.best_of.candidate import Candidate, total_tokens
-from motet_decoding.best_of.drawing import Drawn, Finished, Rejection, ScorePartial, Source
+from motet_decoding.best_of.drawing import Drawn, Finished, OtherScaleError, Rejection, ScorePartial, Source
 from motet_decoding.best_of.request import Reject
 from motet_decoding.together import together
 
@@ -24,10 +24,10 @@ async def draw_rejecting(
 ) -> Drawn:
     """``n`` candidates, of which the worst share goes at each checkpoint.
 
-    ``score`` is asked only where somebody has to go, and never twice for a complete candidate. Where the bound on all
-    tokens doesn't reach to the next checkpoint, what is left of it is divided evenly among the unfinished, again and
-    again as some of them end early; then the unfinished are complete with ``finish_reason`` ``length``, and nobody is
-    dropped any more.
+    ``score`` is asked only where somebody has to go, and for a complete candidate again only where the scale changes.
+    Where the bound on all tokens doesn't reach to the next checkpoint, what is left of it is divided evenly among the
+    unfinished, again and again as some of them end early; then the unfinished are complete with ``finish_reason``
+    ``length``, and nobody is dropped any more.
 
     Args:
         source: where candidates come from.
@@ -52,10 +52,7 @@ async def draw_rejecting(
         await race.run(at)
         if all(candidate.finish_reason is not None or _short(candidate, at) for candidate in race.candidates):
             break  # complete, all of them; or the bound makes them so
-        new = [candidate for candidate in race.candidates if candidate.index not in known]
-        scores = known | {
-            candidate.index: number for candidate, number in zip(new, await score(new), strict=True)
-        }
+        scores = await _scores(race.candidates, known, score)
         going = worst([scores[candidate.index] for candidate in race.candidates], reject.share, keep)
         for candidate in [race.candidates[position] for position in going]:
             rejected.append(Rejection(stripped(candidate), scores[candidate.index]))
@@ -70,6 +67,18 @@ async def draw_rejecting(
     await race.finish(finished)
     tokens = total_tokens(race.candidates) + total_tokens([each.candidate for each in rejected])
     return Drawn(tuple(race.candidates), tuple(rejected), tokens)
+
+
+async def _scores(
+    candidates: Sequence[Candidate], known: Mapping[int, float], score: ScorePartial
+) -> dict[int, float]:
+    """The scores of all, by index, of one scale; ``known`` are those from before."""
+    new = [candidate for candidate in candidates if candidate.index not in known]
+    try:
+        numbers = await score(new)
+    except OtherScaleError:
+        return await _scores(candidates, {}, score)
+    return {**known, **{candidate.index: number for candidate, number in zip(new, numbers, strict=True)}}
 
 
 def how_many_go(candidates: int, share: float, keep: int = 1) -> int:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from motet_decoding.best_of.candidate import Candidate, Need, Question
-from motet_decoding.best_of.drawing import Drawn, Finished, ScorePartial, Source, draw_all
+from motet_decoding.best_of.drawing import Drawn, Finished, OtherScaleError, ScorePartial, Source, draw_all
 from motet_decoding.best_of.likelihood import LikelihoodScorer
 from motet_decoding.best_of.reject import draw_rejecting
 from motet_decoding.best_of.request import BestOf
-from motet_decoding.best_of.scorer import Scorer, ScorerError, VoteError
+from motet_decoding.best_of.scorer import Scorer, ScorerError, VoteError, scores_of
 from motet_decoding.best_of.select import group_weights, ranked, vote, vote_weights
 from motet_decoding.best_of.steps import draw_steps
 from motet_decoding.best_of.vote import Extractor
@@ -91,15 +90,15 @@ async def choose(
     drawn = await scoring.during(_draw(source, best_of, scoring.partial, scoring.finished))
     scores = await scoring.scores(drawn)
     reports = {
-        name: tuple(await _asked(scorer, question, drawn.candidates)) for name, scorer in jury.reports.items()
+        name: tuple(await scores_of(scorer, question, drawn.candidates))
+        for name, scorer in jury.reports.items()
     }
     shown: Sequence[float | None] = scores
     if jury.extractor is None:
         answers, order = None, ranked(scores)
     else:
         answers = tuple(await _answers(jury.extractor, drawn.candidates))
-        plain = jury.scorer is None and scoring.failed is None
-        weights = [1.0] * len(answers) if plain else vote_weights(scores, best_of.vote)
+        weights = [1.0] * len(answers) if jury.scorer is None else vote_weights(scores, best_of.vote)
         order, shown = vote(answers, weights, scores), group_weights(answers, weights)
     return Choice(drawn, tuple(order), tuple(shown), answers, reports, scoring.failed)
 
@@ -135,7 +134,7 @@ class _Scoring:
         self._provisional = provisional
         #: By candidate, and by what they say: equal ones share a score.
         self._early: dict[int, asyncio.Task[float]] = {}
-        self._begun: dict[_Same, asyncio.Task[float]] = {}
+        self._begun: dict[tuple[_Same, int], asyncio.Task[float]] = {}
         self._best: tuple[float, int] | None = None
 
     async def during(self, drawing: Coroutine[Any, Any, Drawn]) -> Drawn:
@@ -160,16 +159,25 @@ class _Scoring:
         scorer = self._jury.scorer
         if scorer is None or not scorer.alone or self._worths_decide:
             return
-        same = _same(candidate)
+        # What the engine tells of equal ones differs a little, and which of them comes first must not matter.
+        same = _same(candidate), candidate.index if scorer.needs else -1
         if same not in self._begun:
             self._begun[same] = asyncio.ensure_future(self._score_alone(scorer, candidate))
         self._early[candidate.index] = self._begun[same]
 
     async def partial(self, candidates: Sequence[Candidate]) -> Sequence[float]:
-        """The scores of partial answers."""
+        """The scores of partial answers.
+
+        Raises:
+            OtherScaleError: their scorer has failed, and from now on the likelihood takes its place.
+        """
         if self._jury.partial is None:
             raise ValueError("partial answers have no scorer")
-        return await self._scored(self._jury.partial, candidates)
+        before = self.failed
+        scores = await self._scored(self._jury.partial, candidates)
+        if self.failed != before:
+            raise OtherScaleError
+        return scores
 
     async def scores(self, drawn: Drawn) -> Sequence[float]:
         """The scores of complete candidates; of a plain vote ones."""
@@ -184,14 +192,19 @@ class _Scoring:
             if not self._early:
                 return await self._scored(scorer, candidates)
             try:
-                return await asyncio.gather(*(self._early[candidate.index] for candidate in candidates))
+                found = await asyncio.gather(*(self._early[candidate.index] for candidate in candidates))
+                firsts: dict[_Same, float] = {}
+                return [
+                    firsts.setdefault(_same(candidate), score)
+                    for candidate, score in zip(candidates, found, strict=True)
+                ]
             except ScorerError as error:
                 return await self._instead(error, candidates)
         finally:
             await _end(self._early.values())
 
     async def _score_alone(self, scorer: Scorer, candidate: Candidate) -> float:
-        (score,) = await _asked(scorer, self._question, [candidate])
+        (score,) = await scores_of(scorer, self._question, [candidate])
         # Of equals the first is the best, whichever came first.
         if self._provisional is not None and (self._best is None or (score, -candidate.index) > self._best):
             self._best = score, -candidate.index
@@ -202,9 +215,11 @@ class _Scoring:
         if self.failed is None:
             try:
                 if not scorer.alone:
-                    return await _asked(scorer, self._question, candidates)
+                    return await scores_of(scorer, self._question, candidates)
                 different = {_same(candidate): candidate for candidate in reversed(candidates)}
-                alone = await together(_asked(scorer, self._question, [each]) for each in different.values())
+                alone = await together(
+                    scores_of(scorer, self._question, [each]) for each in different.values()
+                )
                 found = dict(zip(different, (score for (score,) in alone), strict=True))
                 return [found[_same(candidate)] for candidate in candidates]
             except ScorerError as error:
@@ -217,18 +232,6 @@ class _Scoring:
             raise error
         self.failed = str(error)
         return await _LIKELIHOOD.score(self._question, candidates)
-
-
-async def _asked(scorer: Scorer, question: Question, candidates: Sequence[Candidate]) -> Sequence[float]:
-    """What a scorer says, if it can be compared.
-
-    Raises:
-        ScorerError: it can't.
-    """
-    scores = await scorer.score(question, candidates)
-    if len(scores) != len(candidates) or not all(math.isfinite(score) for score in scores):
-        raise ScorerError(f"{scorer.name}: gave no finite number for each candidate")
-    return scores
 
 
 def _same(candidate: Candidate) -> _Same:

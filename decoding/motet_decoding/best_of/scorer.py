@@ -23,12 +23,16 @@ class Scorer(Protocol):
     alone: bool
 
     async def score(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[float]:
-        """One finite number a candidate, in their order.
+        """One number a candidate, in their order, none beyond ``MOST_SCORE``.
 
         Raises:
             ScorerError: saying why there are none.
         """
         ...
+
+
+#: The largest score, and with a minus the least: sums and powers of such stay finite.
+MOST_SCORE = 1e100
 
 
 class ScorerError(Exception):
@@ -37,3 +41,20 @@ class ScorerError(Exception):
 
 class VoteError(ScorerError):
     """The expression that finds answers takes too long on these candidates."""
+
+
+async def scores_of(scorer: Scorer, question: Question, candidates: Sequence[Candidate]) -> list[float]:
+    """What a scorer says, if it can be compared.
+
+    Raises:
+        ScorerError: it can't.
+    """
+    given = await scorer.score(question, candidates)
+    try:
+        scores = [float(score) for score in given]
+    except (TypeError, ValueError):
+        scores = []
+    # Written so that it is false of what is no number.
+    if len(scores) != len(candidates) or not all(abs(score) <= MOST_SCORE for score in scores):
+        raise ScorerError(f"{scorer.name}: gave no finite number for each candidate")
+    return scores

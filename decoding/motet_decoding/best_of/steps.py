@@ -14,7 +14,7 @@ from typing import Literal
 
 from motet_decoding.best_of.bound import cut_short, stripped, tokens_allowed
 from motet_decoding.best_of.candidate import Candidate, total_tokens
-from motet_decoding.best_of.drawing import Drawn, Finished, Rejection, ScorePartial, Source
+from motet_decoding.best_of.drawing import Drawn, Finished, OtherScaleError, Rejection, ScorePartial, Source
 from motet_decoding.best_of.request import Steps
 from motet_decoding.together import together
 
@@ -63,7 +63,8 @@ async def draw_steps(source: Source, n: int, steps: Steps, score: ScorePartial, 
         source: where continuations come from.
         n: continuations of the first step, and of all unfinished beams' together while none is complete.
         steps: the beams, what ends a step, what partial answers are worth, and the bounds.
-        score: scores partial answers, each of them once.
+        score: scores partial answers, each of them once; where the scale changes, what steps were worth is forgotten,
+            and complete answers are scored again.
         finished: told of each answer at the end: until then a better one might take its place.
 
     Returns:
@@ -89,7 +90,10 @@ async def draw_steps(source: Source, n: int, steps: Steps, score: ScorePartial, 
             total_tokens(candidates) - len(candidates) * len(beam.candidate.token_ids)
             for beam, candidates in zip(beams, grown, strict=True)
         )
-        pool = await _scored(beams, grown, steps.score, score)
+        try:
+            pool = await _scored(beams, grown, steps.score, score)
+        except OtherScaleError:
+            pool = await _scored(await _anew(beams, steps.score, score), grown, steps.score, score)
         beams, going = best(pool, steps.width)
         rejected += [
             beam.dropped(index) for index, beam in enumerate(going, start=steps.width + len(rejected))
@@ -179,6 +183,19 @@ async def _scored(
             own = (*beam.scores, scores[candidate.token_ids])
             pool.append(Beam(candidate, own, worth_of(own, rule), beam.candidate))
     return pool
+
+
+async def _anew(
+    beams: Sequence[Beam], rule: Literal["last", "min", "product"], score: ScorePartial
+) -> list[Beam]:
+    """The beams as if nothing had been scored yet but the complete ones, each as its only step."""
+    complete = [beam.candidate for beam in beams if beam.complete]
+    numbers = iter(await score(complete) if complete else ())
+    listed = [(next(numbers),) if beam.complete else () for beam in beams]
+    return [
+        replace(beam, scores=scores, worth=worth_of(scores, rule) if scores else 0.0)
+        for beam, scores in zip(beams, listed, strict=True)
+    ]
 
 
 def _log_sigmoid(number: float) -> float:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from motet_decoding.best_of.candidate import Candidate, Need, Question
-from motet_decoding.best_of.scorer import Scorer
+from motet_decoding.best_of.scorer import Scorer, scores_of
 from motet_decoding.together import together
 
 
@@ -19,7 +19,7 @@ class TotalScorer:
 
     def __init__(self, terms: Sequence[tuple[float, Scorer]]) -> None:
         self.name = "+".join(
-            scorer.name if weight == 1.0 else f"{weight:g}*{scorer.name}" for weight, scorer in terms
+            scorer.name if weight == 1.0 else f"{weight:.10g}*{scorer.name}" for weight, scorer in terms
         )
         self.needs: frozenset[Need] = frozenset[Need]().union(*(scorer.needs for _, scorer in terms))
         self.alone = all(scorer.alone for _, scorer in terms)
@@ -29,15 +29,11 @@ class TotalScorer:
         """The sums.
 
         Raises:
-            ScorerError: one of the scorers has failed.
+            ScorerError: one of the scorers has failed, or gave what can't be compared.
         """
-        found = await together(_listed(scorer, question, candidates) for _, scorer in self._terms)
+        found = await together(scores_of(scorer, question, candidates) for _, scorer in self._terms)
         weights = [weight for weight, _ in self._terms]
         return [
             math.fsum(weight * score for weight, score in zip(weights, scores, strict=True))
             for scores in zip(*found, strict=True)
         ]
-
-
-async def _listed(scorer: Scorer, question: Question, candidates: Sequence[Candidate]) -> list[float]:
-    return list(await scorer.score(question, candidates))

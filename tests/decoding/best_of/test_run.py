@@ -2,61 +2,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
 from itertools import permutations
 from typing import Any
 
 import pytest
 
 from motet_decoding.best_of.candidate import Candidate, Need, Question
-from motet_decoding.best_of.request import BestOf, parse_best_of
-from motet_decoding.best_of.run import Choice, Jury, choose
+from motet_decoding.best_of.likelihood import LikelihoodScorer
+from motet_decoding.best_of.request import parse_best_of
+from motet_decoding.best_of.run import Jury, choose
 from motet_decoding.best_of.scorer import ScorerError
 from motet_decoding.best_of.testing import ScriptedSource
 from motet_decoding.best_of.vote import Extractor
 
-QUESTION = Question(prompt_ids=(1, 2))
-ANSWERS = {0: "7", 1: "it is 42", 2: "seven", 3: "42."}
-
-
-class Longest:
-    """Scores by length; the candidates that it has scored, in order."""
-
-    def __init__(self, alone: bool = True, fails: Sequence[int] = (), slow: bool = False) -> None:
-        self.name, self.alone = "longest", alone
-        self.needs: frozenset[Need] = frozenset()
-        self.fails, self.slow = fails, slow
-        self.scored: list[int] = []
-
-    async def score(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[float]:
-        assert question is QUESTION
-        if self.slow:
-            await asyncio.sleep(60)
-        for candidate in candidates:
-            if candidate.index in self.fails:
-                raise ScorerError(f"no score for {candidate.index}")
-            self.scored.append(candidate.index)
-        return [float(len(candidate.text)) for candidate in candidates]
-
-
-class Likely(ScriptedSource):
-    """Whose candidates are the likelier the higher their index."""
-
-    async def draw(self, index: int, **options: Any) -> Candidate:
-        candidate = await super().draw(index, **options)
-        logprobs = tuple(float(index) - 10 for _ in candidate.token_ids)
-        return Candidate(
-            index, candidate.text, candidate.token_ids, candidate.finish_reason, logprobs=logprobs
-        )
-
-
-def asked(**fields: Any) -> BestOf:
-    return parse_best_of({"n": 4, **fields})
-
-
-async def chosen(
-    best_of: BestOf, jury: Jury, source: ScriptedSource | None = None, tell: Any = None
-) -> Choice:
-    return await choose(source or ScriptedSource(ANSWERS), QUESTION, best_of, jury, tell)
+from .contests import ANSWERS, QUESTION, Longest, asked, chosen
 
 
 @pytest.mark.anyio
@@ -132,26 +93,6 @@ async def test_a_scorer_that_fails_ends_the_request_and_every_draw(alone):
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("alone", [True, False])
-async def test_the_likelihood_decides_where_the_request_says_so(alone):
-    best_of = asked(on_error="likelihood")
-    jury = Jury(Longest(alone, fails=[2]))
-    assert "logprobs" in jury.needs(best_of)
-    choice = await chosen(best_of, jury, Likely(ANSWERS))
-    assert [winner.index for winner in choice.winners] == [3, 2, 1, 0]
-    assert choice.failed == "no score for 2"
-
-
-@pytest.mark.anyio
-async def test_partial_scores_fall_back_with_the_rest():
-    best_of = asked(on_error="likelihood", reject={"at": 1, "share": 0.5})
-    failing = Longest(fails=[0])
-    choice = await chosen(best_of, Jury(failing, failing), Likely(ANSWERS))
-    assert choice.winners[0].index == 3
-    assert choice.failed is not None
-
-
-@pytest.mark.anyio
 async def test_who_leaves_leaves_nothing_running():
     before = asyncio.all_tasks()
     source = ScriptedSource(ANSWERS, delay=lambda index, _: 0 if index < 2 else 10**6)
@@ -207,23 +148,6 @@ async def test_numbers_that_cant_be_compared_are_a_failure():
 
 
 @pytest.mark.anyio
-async def test_a_scorer_that_has_failed_once_decides_nothing_any_more():
-    """The partial answers' fails at first; whole answers would be scored by then."""
-
-    class Late(Longest):
-        async def score(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[float]:
-            if any(candidate.finish_reason is None for candidate in candidates):
-                raise ScorerError("not yet")
-            return await super().score(question, candidates)
-
-    best_of = asked(on_error="likelihood", reject={"at": 1, "share": 0.5})
-    choice = await chosen(best_of, Jury(Late(), Late()), Likely(ANSWERS))
-    assert choice.failed == "not yet"
-    assert [winner.index for winner in choice.winners] == [3]
-    assert choice.scores == (-7.0,)
-
-
-@pytest.mark.anyio
 async def test_another_scorer_of_steps_leaves_the_choice_to_by():
     source = ScriptedSource(lambda begun, index, part: "a" * (index + 1))
     best_of = parse_best_of({"n": 2, "steps": {"width": 2, "by": "other"}})
@@ -234,3 +158,32 @@ async def test_another_scorer_of_steps_leaves_the_choice_to_by():
 
     choice = await choose(source, QUESTION, best_of, Jury(Longest(), Shortest()))
     assert choice.winners[0].text == "aa"
+
+
+@pytest.mark.anyio
+async def test_equal_candidates_share_the_first_ones_likelihood_whichever_ends_first():
+    """An engine tells those of equal tokens with the noise of their batches."""
+
+    class Noisy(ScriptedSource):
+        async def draw(self, index: int, **options: Any) -> Candidate:
+            candidate = await super().draw(index, **options)
+            noise = {0: -1.0, 1: -0.999, 2: -1.001, 3: -0.9995}[index]
+            return replace(candidate, logprobs=tuple(noise for _ in candidate.token_ids))
+
+    for order in permutations(range(4)):
+        source = Noisy(
+            {0: "one", 1: "two", 2: "two", 3: "one"}, delay=lambda index, _, order=order: 3 * order[index]
+        )
+        choice = await chosen(asked(), Jury(LikelihoodScorer(total=False)), source)
+        assert choice.scores == pytest.approx((-1.0, -0.999, -0.999, -1.0), abs=1e-12)
+        assert [winner.index for winner in choice.winners] == [1, 2, 0, 3]
+
+
+@pytest.mark.anyio
+async def test_numbers_of_others_are_told_as_pythons():
+    class Other(Longest):
+        async def score(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[Any]:
+            return [Fraction(1, 2) for _ in candidates]
+
+    choice = await chosen(asked(), Jury(Other(alone=False)))
+    assert [type(score) for score in choice.scores] == [float] * 4

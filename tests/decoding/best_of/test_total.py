@@ -6,6 +6,7 @@ import pytest
 
 from motet_decoding.best_of.candidate import Candidate, Need, Question
 from motet_decoding.best_of.judge import Term, read_terms
+from motet_decoding.best_of.scorer import ScorerError
 from motet_decoding.best_of.total import TotalScorer
 
 QUESTION = Question(prompt_ids=(1,))
@@ -29,6 +30,27 @@ async def test_scores_are_weighed_and_added():
     assert total.name == "first+0.25*second:x"
     assert total.needs == {"logprobs", "certainty"}
     assert not total.alone
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "wrong", [[1.0], [1.0, 2.0, 3.0, 4.0], [1.0, float("nan"), 1.0], [1e101] * 3, None, ["a"] * 3]
+)
+async def test_what_cant_be_added_is_the_failure_of_who_gave_it(wrong):
+    class Wrong(Fixed):
+        async def score(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[float]:
+            return self.scores
+
+    terms = [
+        (1.0, Wrong(name, scores, frozenset(), True)) for name, scores in [("a", [1.0] * 3), ("b", wrong)]
+    ]
+    with pytest.raises(ScorerError, match=r"^b: gave no finite number"):
+        await TotalScorer(terms).score(QUESTION, CANDIDATES)
+
+
+def test_the_name_of_a_sum_tells_all_digits_of_its_weights():
+    scorer = Fixed("first", [], frozenset(), True)
+    assert TotalScorer([(1234.567891, scorer), (0.000001, scorer)]).name == "1234.567891*first+1e-06*first"
 
 
 @pytest.mark.parametrize(
