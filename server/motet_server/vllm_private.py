@@ -5,8 +5,10 @@ Seen with vLLM 0.32.0. ``tests/server/test_vllm_private.py`` fails when one of t
 
 from __future__ import annotations
 
+import asyncio
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -112,12 +114,14 @@ def options_to_model_config(options: Namespace) -> Any:
     return AsyncEngineArgs.from_cli_args(options).create_model_config()
 
 
+@cache
 def chat_handler() -> tuple[type[Any], Handler]:
     """The request model of POST /v1/chat/completions and its route function, which doesn't notice a client's leaving.
 
     vLLM's ``with_cancellation`` comes off: inside another of its kind it can be cancelled before it cancels what it
     runs, and the request would go on for nobody. Of wrong messages the first is complained about: each has two dozen
-    ways to be wrong, and a long list of them would occupy the server for minutes.
+    ways to be wrong, and a long list of them would occupy the server for minutes. The model of the body is made once,
+    which takes as long as rendering does.
     """
     from pydantic import FailFast, create_model
     from vllm.entrypoints.openai.chat_completion.api_router import create_chat_completion
@@ -141,10 +145,25 @@ def completion_handler() -> tuple[type[Any], Handler]:
 
 
 def cancelled_with_client(handler: Handler) -> Handler:
-    """``handler(request, raw_request)``, ended when the client goes away before there is an answer."""
-    from vllm.entrypoints.serve.utils.api_utils import with_cancellation
+    """``handler(request, raw_request)``, ended when the client goes away before there is an answer.
 
-    return with_cancellation(handler)  # type: ignore[no-any-return,unused-ignore]
+    vLLM's ``with_cancellation`` doesn't wait until what it has cancelled is over. A choice among candidates takes a
+    while to cancel all of them, and until the last has gone the adapters that they read must not be given back.
+    """
+    from vllm.entrypoints.serve.utils.api_utils import listen_for_disconnect
+
+    async def answer(request: Any, raw_request: Request) -> Response | None:
+        work = asyncio.ensure_future(handler(request, raw_request))
+        leaving = asyncio.ensure_future(listen_for_disconnect(raw_request))
+        try:
+            await asyncio.wait((work, leaving), return_when=asyncio.FIRST_COMPLETED)
+            return work.result() if work.done() else None
+        finally:
+            for task in (work, leaving):
+                task.cancel()
+            await asyncio.gather(work, leaving, return_exceptions=True)
+
+    return answer
 
 
 def request_problems() -> tuple[type[Exception], ...]:
@@ -301,6 +320,13 @@ def not_told(state: Any, need: str) -> str | None:
 
         return no_certainty(state.engine_client.vllm_config)
     return None
+
+
+def generation_error(message: str) -> Exception:
+    """What ends a stream of vLLM's with an error, and its log without a traceback."""
+    from vllm.exceptions import GenerationError
+
+    return GenerationError(message)
 
 
 def decoder(state: Any) -> Callable[[Sequence[int], bool], str]:

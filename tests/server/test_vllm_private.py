@@ -271,3 +271,51 @@ def test_options_that_motet_has_others_for_are_vllms():
     }
     assert 0 < vllm_private.gpu_share() < 1
     assert vllm_private.parse_options(["model"], {}).lora_modules is None
+
+
+@pytest.mark.anyio
+async def test_a_request_is_over_before_its_client_is_said_to_have_left():
+    import asyncio
+
+    ended = []
+
+    async def handle(order, request):
+        try:
+            await asyncio.sleep(60)
+        finally:
+            for _ in range(5):  # as long as it takes to end many candidates
+                await asyncio.sleep(0)
+            ended.append(order)
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    app = SimpleNamespace(state=SimpleNamespace(enable_server_load_tracking=False))
+    request = SimpleNamespace(app=app, receive=receive)
+    assert await vllm_private.cancelled_with_client(handle)("order", request) is None
+    assert ended == ["order"]
+
+
+@pytest.mark.anyio
+async def test_who_ends_the_server_ends_what_it_works_on():
+    import asyncio
+
+    ended = asyncio.Event()
+
+    async def handle(order, request):
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    request = SimpleNamespace(receive=lambda: asyncio.sleep(60))
+    task = asyncio.ensure_future(vllm_private.cancelled_with_client(handle)("order", request))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
+
+
+def test_the_model_of_a_chats_body_is_made_once():
+    assert vllm_private.chat_handler()[0] is vllm_private.chat_handler()[0]
