@@ -73,6 +73,7 @@ class Order:
         messages: the conversation whose answer is chosen, as the client wrote it; None where the prompt is a text.
         kind: the route's name.
         adapter: the version of an adapter that answers, ``NAME@VERSION``.
+        cache_salt: the client's own, of which a contrast makes another for the engine.
     """
 
     request: Any
@@ -83,6 +84,7 @@ class Order:
     messages: Sequence[Mapping[str, Any]] | None = None
     kind: Literal["chat", "completions"] = "chat"
     adapter: str | None = None
+    cache_salt: str | None = None
 
     def answered_by(self, adapter: str) -> Order:
         """The same of a version of an adapter; the answer names it in the place of the name that was asked for."""
@@ -134,6 +136,7 @@ def prepare(
     ) as error:  # vLLM's checks on what they didn't expect
         raise RequestError("body", f"malformed: {type(error).__name__}: {error}") from None
     check_amounts(dict(request), settings.max_choices)
+    salt = request.cache_salt
     if contrast is not None and not contrast.neutral:
         arguments = engine_arguments(contrast, request.cache_salt)
         request.vllm_xargs = {**(request.vllm_xargs or {}), **arguments.extra_args}
@@ -145,7 +148,14 @@ def prepare(
             "<|im_end|>",
         ]
     return Order(
-        request, asked if isinstance(asked, str) else None, name, contrast, best_of, messages, route.name
+        request,
+        asked if isinstance(asked, str) else None,
+        name,
+        contrast,
+        best_of,
+        messages,
+        route.name,
+        cache_salt=salt,
     )
 
 

@@ -76,7 +76,13 @@ class RewardModels:
             return False
 
     async def score(
-        self, name: str, conversations: Sequence[list[dict[str, Any]] | str], field: str, *, cut: bool = False
+        self,
+        name: str,
+        conversations: Sequence[list[dict[str, Any]] | str],
+        field: str,
+        *,
+        cut: bool = False,
+        salt: str | None = None,
     ) -> list[Score]:
         """The raw rewards, in the conversations' order.
 
@@ -85,6 +91,7 @@ class RewardModels:
             conversations: messages, or a text as it is.
             field: where they came from, for the error.
             cut: what is longer than the model's context loses its end; it is refused otherwise.
+            salt: of what its server keeps of them in its cache.
 
         Raises:
             RequestError: a conversation that can't be scored, by its index.
@@ -99,6 +106,8 @@ class RewardModels:
                 body |= {"messages": conversation, "add_generation_prompt": False}
             if cut:
                 body |= vllm_private.CUT_AT_THE_END
+            if salt is not None:
+                body["cache_salt"] = salt
             try:
                 answer = await self._clients[name].post("/classify", json=body)
             except httpx.HTTPError as error:

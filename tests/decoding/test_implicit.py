@@ -34,6 +34,7 @@ class Engine:
         self.stopped = stopped
         self.prompts: list[list[int]] = []
         self.names: set[str] = set()
+        self.salts: set[str | None] = set()
         self.vllm_config = configuration()
 
     async def generate(self, prompt, sampling, request_id, *, lora_request):
@@ -42,17 +43,31 @@ class Engine:
             raise self.problem
         self.prompts.append(prompt["prompt_token_ids"])
         self.names.add(request_id)
+        self.salts.add(prompt.get("cache_salt"))
         share = self.shares[None if lora_request is None else lora_request.name]
         told = [{token: SimpleNamespace(logprob=-token / share)} for token in prompt["prompt_token_ids"]]
         yield SimpleNamespace(prompt_logprobs=None if self.stopped else [None, *told[1:]])
 
 
-def scored(engine, answers, *, prompt=(1, 2), context=16, beta=0.5, reference=None):
+def scored(engine, answers, *, prompt=(1, 2), context=16, beta=0.5, reference=None, salt=None):
     scorer = ImplicitScorer(
-        engine, name="implicit:a", adapter=ADAPTER, reference=reference, beta=beta, context=context
+        engine,
+        name="implicit:a",
+        adapter=ADAPTER,
+        reference=reference,
+        beta=beta,
+        context=context,
+        salt=salt,
     )
     candidates = [Candidate(index, "", answer) for index, answer in enumerate(answers)]
     return asyncio.run(scorer.score(Question(prompt), candidates))
+
+
+@pytest.mark.parametrize("salt", [None, "mine"])
+def test_what_a_client_salts_is_salted_where_it_is_scored(salt):
+    engine = Engine()
+    scored(engine, [(16, 32)], salt=salt)
+    assert engine.salts == {salt}
 
 
 def test_only_the_answers_tokens_count_and_each_candidate_for_itself():

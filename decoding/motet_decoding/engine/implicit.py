@@ -37,6 +37,7 @@ class ImplicitScorer:
         reference: what it is compared with; None for the base weights.
         beta: of its training; above 0.
         context: the engine's, in tokens.
+        salt: the request's ``cache_salt``, without which nobody may find the conversation in the engine's cache.
     """
 
     needs: frozenset[Need] = frozenset()
@@ -51,6 +52,7 @@ class ImplicitScorer:
         reference: LoRARequest | None,
         beta: float,
         context: int,
+        salt: str | None = None,
     ) -> None:
         if not (math.isfinite(beta) and beta > 0):
             raise ValueError(f"beta: must be a number above 0, not {beta}")
@@ -59,6 +61,7 @@ class ImplicitScorer:
         self._voices = (adapter, reference)
         self._beta = beta
         self._context = context
+        self._salt = salt
 
     async def score(self, question: Question, candidates: Sequence[Candidate]) -> list[float]:
         """The candidates' implicit rewards.
@@ -88,7 +91,10 @@ class ImplicitScorer:
         from vllm.inputs import tokens_input
 
         outputs = self._client.generate(
-            tokens_input(tokens), _sampling(), f"implicit-{token_hex(8)}", lora_request=voice
+            tokens_input(tokens, cache_salt=self._salt),
+            _sampling(),
+            f"implicit-{token_hex(8)}",
+            lora_request=voice,
         )
         try:
             (output,) = [each async for each in outputs]  # only the last is told

@@ -25,14 +25,20 @@ _FIELD = "candidates"
 
 
 class AdapterScorer:
-    """Rewards by one version of a reward adapter, which the request keeps loaded."""
+    """Rewards by one version of a reward adapter, which the request keeps loaded.
+
+    Args:
+        adapter: the version.
+        salt: the client's, if it has one: what it wants found in the engine's cache by nobody else isn't.
+    """
 
     needs: frozenset[Need] = frozenset()
     alone = True
 
-    def __init__(self, adapter: RewardAdapter) -> None:
+    def __init__(self, adapter: RewardAdapter, salt: str | None = None) -> None:
         self.name = f"reward:{adapter.reference}"
         self._adapter = adapter
+        self._salt = salt
 
     async def score(self, question: Question, candidates: Sequence[Candidate]) -> list[float]:
         """Raw rewards.
@@ -42,6 +48,8 @@ class AdapterScorer:
         """
         try:
             prompts = await together(self._prompt(question, candidate) for candidate in candidates)
+            if self._salt is not None:
+                prompts = [{**prompt, "cache_salt": self._salt} for prompt in prompts]
             return [score.reward for score in await self._adapter.score(prompts, _FIELD)]
         except RequestError as error:
             raise ScorerError(f"{self.name}: {error}") from error
@@ -66,16 +74,18 @@ class ModelScorer:
         model: its name.
         models: all of them.
         decode: tokens to text, for prompts that came as tokens.
+        salt: as ``AdapterScorer`` has it.
     """
 
     needs: frozenset[Need] = frozenset()
     alone = True
 
-    def __init__(self, model: str, models: RewardModels, decode: Decode) -> None:
+    def __init__(self, model: str, models: RewardModels, decode: Decode, salt: str | None = None) -> None:
         self.name = f"reward:{model}"
         self._model = model
         self._models = models
         self._decode = decode
+        self._salt = salt
 
     async def score(self, question: Question, candidates: Sequence[Candidate]) -> list[float]:
         """Raw rewards.
@@ -85,7 +95,7 @@ class ModelScorer:
         """
         conversations = [self._conversation(question, candidate) for candidate in candidates]
         try:
-            scores = await self._models.score(self._model, conversations, _FIELD, cut=True)
+            scores = await self._models.score(self._model, conversations, _FIELD, cut=True, salt=self._salt)
         except RequestError as error:
             raise ScorerError(f"{self.name}: {error}") from error
         return [score.reward for score in scores]

@@ -76,13 +76,14 @@ class Scorers:
             return named if named.partition("@")[0] in there else None
         return there[0] if len(there) == 1 else None
 
-    async def resolve(self, name: str, field: str, leases: Leases | None) -> Scorer:
+    async def resolve(self, name: str, field: str, leases: Leases | None, salt: str | None = None) -> Scorer:
         """The scorer of a name; the adapters it takes are kept for the request.
 
         Args:
             name: as in a request's ``best_of.by``, without a vote around it.
             field: where it stood in the body, for the error.
             leases: the request's.
+            salt: the client's, without which nothing of the conversation may be found in the engine's cache.
 
         Raises:
             RequestError: there is none, or it can't judge now.
@@ -90,9 +91,9 @@ class Scorers:
         kind, colon, rest = name.partition(":")
         argument = rest if colon else None
         if kind == REWARD:
-            return await self._reward(argument, field, leases)
+            return await self._reward(argument, field, leases, salt)
         if kind == IMPLICIT:
-            return await self._implicit(argument, field, leases)
+            return await self._implicit(argument, field, leases, salt)
         if kind in self._own:
             if argument is not None:
                 raise RequestError(field, f"{kind} takes nothing behind a colon")
@@ -143,21 +144,23 @@ class Scorers:
 
     # What the server makes of what it serves
 
-    async def _reward(self, name: str | None, field: str, leases: Leases | None) -> Scorer:
+    async def _reward(self, name: str | None, field: str, leases: Leases | None, salt: str | None) -> Scorer:
         if name is None:
             name = self._default_name() or self._only_reward(field)
         if name in self._models().names():
             from motet_server.best_of.rewards import ModelScorer
 
-            return ModelScorer(name, self._models(), self._decode)
+            return ModelScorer(name, self._models(), self._decode, salt)
         service, entry = await self._borrow(name, field, leases, rewards=True)
 
         from motet_server.best_of.rewards import AdapterScorer
         from motet_server.reward_adapter import RewardAdapter
 
-        return AdapterScorer(RewardAdapter.of(entry, service, self._state, self._client))
+        return AdapterScorer(RewardAdapter.of(entry, service, self._state, self._client), salt)
 
-    async def _implicit(self, names: str | None, field: str, leases: Leases | None) -> Scorer:
+    async def _implicit(
+        self, names: str | None, field: str, leases: Leases | None, salt: str | None
+    ) -> Scorer:
         if not names:
             raise RequestError(
                 field, "must name an adapter, such as implicit:NAME or implicit:NAME:REFERENCE"
@@ -180,6 +183,7 @@ class Scorers:
             reference=reference,
             beta=beta_of(entry.kind, entry.source.adapter.manifest.settings),
             context=int(self._state.engine_client.model_config.max_model_len),
+            salt=salt,
         )
 
     def _default_name(self) -> str | None:

@@ -33,10 +33,12 @@ class Engine:
         self.model_config = model_config
         self.broken = broken
         self.seen: list[tuple[list[int], str]] = []
+        self.salts: set[str | None] = set()
 
     async def generate(self, prompt, sampling, request_id, *, lora_request):
         ids = prompt["prompt_token_ids"]
         self.seen.append((ids, lora_request))
+        self.salts.add(prompt.get("cache_salt"))
         parts = [0.0, float(len(ids)), 0.25, 0.0]
         if len(self.seen) == self.broken:
             parts[1] = math.nan
@@ -67,11 +69,11 @@ def rendering(models):
 
 
 def judge(
-    rendering, *, template: str | None = None, broken: int | None = None
+    rendering, *, template: str | None = None, broken: int | None = None, salt: str | None = None
 ) -> tuple[AdapterScorer, Engine]:
     engine = Engine(rendering.engine_client.model_config, broken)
     adapter = RewardAdapter("judge@1", rendering, engine, "head", "the adapter", template)  # type: ignore[arg-type]
-    return AdapterScorer(adapter), engine
+    return AdapterScorer(adapter, salt), engine
 
 
 def text_of(rendering, ids) -> str:
@@ -133,6 +135,14 @@ async def test_a_plain_completion_is_scored_as_the_very_tokens(rendering):
     assert engine.seen[1][0] == [1, 2, 3, *range(CONTEXT - 4)]
 
 
+async def test_what_a_client_salts_is_salted_where_it_is_scored(rendering):
+    for salt in (None, "mine"):
+        scorer, engine = judge(rendering, salt=salt)
+        for question in (CHAT, TEXT):
+            await scorer.score(question, [candidate(0, "three")])
+        assert engine.salts == {salt}
+
+
 async def test_a_candidate_that_the_engine_can_not_score_ends_it(rendering):
     scorer, _ = judge(rendering, broken=2)
     with pytest.raises(ScorerError, match=r"^reward:judge@1: candidates\.1: the engine could not score"):
@@ -146,13 +156,13 @@ async def test_a_conversation_that_can_not_be_rendered_is_the_scorers_failure(re
     assert engine.seen == []  # nothing is scored before all can be
 
 
-def beside(answer) -> ModelScorer:
+def beside(answer, salt: str | None = None) -> ModelScorer:
     model = RewardModel(
         name="beside", model="m", url="http://127.0.0.1:9", key="k", process=1, log="/nowhere"
     )
     models = RewardModels([model])
     models._clients["beside"] = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://a")
-    return ModelScorer("beside", models, lambda ids, _: f"<{len(ids)}>")
+    return ModelScorer("beside", models, lambda ids, _: f"<{len(ids)}>", salt)
 
 
 async def test_a_reward_model_is_given_messages_or_a_text_and_may_cut_them():
@@ -176,6 +186,8 @@ async def test_a_reward_model_is_given_messages_or_a_text_and_may_cut_them():
         {"input": "One, two, three", **always},
         {"input": "<2>three", **always},
     ]
+    await beside(answer, "mine").score(TEXT, [candidate(0, "three")])
+    assert seen[-1] == {"input": "One, two, three", "cache_salt": "mine", **always}
 
 
 async def test_a_reward_model_that_does_not_answer_is_the_scorers_failure():
@@ -192,6 +204,6 @@ def test_vllms_pooling_server_knows_what_it_is_sent():
         ClassificationCompletionRequest,
     )
 
-    sent = {"use_activation", *vllm_private.CUT_AT_THE_END}
+    sent = {"use_activation", "cache_salt", *vllm_private.CUT_AT_THE_END}
     assert sent | {"messages", "add_generation_prompt"} <= set(ClassificationChatRequest.model_fields)
     assert sent | {"input"} <= set(ClassificationCompletionRequest.model_fields)
