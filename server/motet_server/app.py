@@ -30,7 +30,7 @@ from motet_server.body import read_content
 from motet_server.errors import http_problem, named_field, refusal
 from motet_server.gate import Gate
 from motet_server.openapi import describe
-from motet_server.presets import BEST_OF_PRESET
+from motet_server.presets import BEST_OF_PRESET, kind_of_preset
 from motet_server.requests import OWN_FIELDS, Order, Route, prepare
 from motet_server.responses import annotated, annotated_stream, opened
 from motet_server.reward_models import RewardModels
@@ -146,10 +146,11 @@ def _endpoint(
                 raise contest.error  # which vLLM has told the stream in words of its own
         if response is None or response.status_code >= 400:
             return response  # the client has left, or vLLM refuses
+        preset = kind_of_preset(order.preset, settings.presets)
         if order.contrast is not None:
-            metrics.count_request(route.name, form=order.contrast.form, preset=order.preset)
+            metrics.count_request(route.name, form=order.contrast.form, preset=preset)
         if contest is not None:
-            metrics.count_best_of(route.name, by=contest.kind, preset=order.preset)
+            metrics.count_best_of(route.name, by=contest.kind, preset=preset)
         served_as = vllm_private.answers_as(request.app.state, order.request.model)
         if isinstance(response, StreamingResponse):
             response.body_iterator = annotated_stream(

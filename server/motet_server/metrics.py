@@ -46,7 +46,7 @@ _candidates_rejected = Counter("motet_candidates_rejected", "Candidates of best_
 _candidate_tokens = Counter("motet_candidate_tokens", "Tokens generated for candidates of best_of.")
 _best_of_requests = Counter(
     "motet_best_of_requests",
-    "Requests with a best_of handed to the engine, by route, kind of scorer and preset (`-`: none).",
+    "Requests with a best_of handed to the engine, by route, kind of scorer and preset (or none).",
     ("route", "by", "preset"),
 )
 _scorer_seconds = Histogram(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from motet_decoding.best_of.request import BestOf, parse_best_of
+from motet_decoding.best_of.request import MOST_CANDIDATES, BestOf, parse_best_of
 from motet_decoding.contrast import Contrast, parse_contrast
 from motet_decoding.errors import LaunchError, RequestError
 from motet_server.files import read_yaml
@@ -30,7 +30,14 @@ def find_preset(name: str, presets: Mapping[str, Preset], rewarded: Callable[[],
     if name in presets:
         return presets[name]
     count = _BEST_OF.fullmatch(name)
-    return Preset(best_of=BestOf(n=int(count[1]))) if count is not None and rewarded() else None
+    if count is None or int(count[1]) > MOST_CANDIDATES or not rewarded():
+        return None
+    return Preset(best_of=BestOf(n=int(count[1])))
+
+
+def kind_of_preset(name: str | None, presets: Mapping[str, Preset]) -> str | None:
+    """What metrics call a preset: clients choose the number of ``best-of-N``."""
+    return name if name is None or name in presets else "best-of-N"
 
 
 def collect_presets(

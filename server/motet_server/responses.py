@@ -13,9 +13,10 @@ from motet_server.best_of.notices import Notice
 from motet_server.errors import refusal
 from motet_server.requests import Order
 
-#: What the chunks that end a choice or a stream contain. Quotes inside JSON strings are escaped, so no text a model
-#: writes can look like these.
-_ENDS = ('"finish_reason":"', '"usage":{')
+#: What the chunks that end a choice or a stream contain, and those with a usage, which may be all of them. Quotes
+#: inside JSON strings are escaped, so no text a model writes can look like these.
+_ENDS = ('"finish_reason":"', '"choices":[]')
+_USAGE = '"usage":{'
 _EVENT = "data: "
 _ERROR = f'{_EVENT}{{"error"'
 
@@ -71,14 +72,14 @@ def annotated_stream(
         try:
             async for chunk in chunks:
                 if isinstance(chunk, Notice):
-                    yield _event(chunk.payload(_CHUNKS[order.kind], order.model))
+                    yield _event(chunk.payload(_CHUNKS[order.kind], order.model or served_as))
                     continue
                 if contest is not None and contest.error is not None and chunk.startswith(_ERROR):
                     chunk = f"{_EVENT}{bytes(refusal(contest.error).body).decode()}\n\n"
                 data = chunk.startswith(_EVENT) and not chunk.startswith((f"{_EVENT}[DONE]", _ERROR))
                 if data and edit is not None:
                     telling = sent == 0 or any(end in chunk for end in _ENDS)
-                    if telling or served_as != order.model:
+                    if telling or served_as != order.model or (contest is not None and _USAGE in chunk):
                         payload = edit(json.loads(chunk.removeprefix(_EVENT)), telling)
                         chunk = _event(payload)
                 sent += data
@@ -125,6 +126,7 @@ def _edit(
         if telling and (field := plain if contest is None else applied(order, contest)) is not None:
             payload["motet"] = field
         if contest is not None and isinstance(usage := payload.get("usage"), dict):
+            # All candidates are complete before vLLM writes the first of these.
             usage["completion_tokens"] = contest.tokens
             usage["total_tokens"] = usage["prompt_tokens"] + contest.tokens
         return payload

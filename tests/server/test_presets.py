@@ -7,7 +7,7 @@ import pytest
 from motet_decoding.best_of.request import BestOf
 from motet_decoding.contrast import Contrast
 from motet_decoding.errors import LaunchError
-from motet_server.presets import collect_presets, find_preset
+from motet_server.presets import collect_presets, find_preset, kind_of_preset
 from motet_server.settings import Preset
 
 DEFAULTS = Contrast(strength=0.7)
@@ -103,6 +103,12 @@ def test_best_of_any_number_is_a_preset_where_there_is_a_reward(tmp_path):
     presets = collect(tmp_path, "best-of-2: {best_of: {n: 2, by: vote}}")
     assert find_preset("best-of-8", presets, lambda: True) == Preset(best_of=BestOf(n=8))
     assert find_preset("best-of-2", presets, lambda: True) == presets["best-of-2"]
-    for name in ("best-of-0", "best-of-", "best-of-08", "best-of-8x"):
+    for name in ("best-of-0", "best-of-", "best-of-08", "best-of-8x", "best-of-4097", "best-of-9999"):
         assert find_preset(name, presets, lambda: True) is None
     assert find_preset("best-of-8", presets, lambda: False) is None
+    # Metrics know the owner's presets by name, and not by the number that a client thinks of.
+    assert [kind_of_preset(name, presets) for name in ("best-of-2", "best-of-17", None)] == [
+        "best-of-2",
+        "best-of-N",
+        None,
+    ]

@@ -64,7 +64,7 @@ async def test_a_stream_says_it_first_at_each_end_and_with_the_usage():
         ": keep-alive\n\n",
         chunk("b"),
         chunk("c", "stop"),
-        chunk(usage={"n": 1}),
+        chunk(choices=[], usage={"n": 1}),
         "data: [DONE]\n\n",
     ]
     sent, count = await told(asked(), *parts)
@@ -120,3 +120,20 @@ async def test_any_other_stream_stays_whole():
     answer = await opened(StreamingResponse(stream_of(*parts)))
     assert isinstance(answer, StreamingResponse)
     assert [item async for item in answer.body_iterator] == parts
+
+
+@pytest.mark.anyio
+async def test_candidates_are_told_where_something_ends_and_counted_in_every_usage():
+    """A stream may have a usage on each chunk, and what is told of many candidates is long."""
+    contest = SimpleNamespace(told=lambda: {"n": 4}, tokens=40, error=None)
+    usage = {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}
+    chunks = [
+        chunk(usage=usage),
+        chunk("a", usage=usage),
+        chunk("b", "stop", usage=usage),
+        chunk(choices=[], usage=usage),
+    ]
+    edited = annotated_stream(stream_of(*chunks), asked(contrast=None), "toy", lambda sent: None, contest)  # type: ignore[arg-type]
+    sent = payloads([item async for item in edited])
+    assert ["motet" in payload for payload in sent] == [True, False, True, True]
+    assert [payload["usage"]["total_tokens"] for payload in sent] == [42] * 4

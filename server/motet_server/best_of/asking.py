@@ -25,9 +25,14 @@ _NOT_IN_PARTS = {
     "presence_penalty": "each part would begin to count anew",
     "frequency_penalty": "each part would begin to count anew",
     "bad_words": "a word across two parts would be missed",
+    "repetition_detection": "a repetition across two parts would be missed",
+    "thinking_token_budget": "each part would have all of it",
     "structured_outputs": "a grammar would begin anew with each part",
     "prompt_logprobs": "ask for them without it",
 }
+
+#: Those of them that say something at 0, too.
+_MEANT_AT_ZERO = frozenset({"prompt_logprobs", "thinking_token_budget"})
 
 
 def take_best_of(
@@ -48,8 +53,7 @@ def take_best_of(
     if value is False or (value is None and preset is None):
         return None
     openai = isinstance(value, int) and not isinstance(value, bool)
-    choices = body.get("n")
-    wanted = choices if isinstance(choices, int) and not isinstance(choices, bool) and choices >= 1 else 1
+    wanted = _wanted(body)
     if openai and route == "completions":
         if value == wanted == 1 and preset is None:
             return None
@@ -70,6 +74,16 @@ def take_best_of(
     return best_of
 
 
+def _wanted(body: Mapping[str, Any]) -> int:
+    """How many choices the body asks for by OpenAI's `n`."""
+    choices = body.get("n")
+    if choices is None:
+        return 1
+    if not isinstance(choices, int) or isinstance(choices, bool) or choices < 1:
+        raise RequestError("n", f"must be a whole number from 1 on, got {choices!r:.60}")
+    return choices
+
+
 def _check_amount(
     body: Mapping[str, Any], best_of: BestOf, settings: ServerSettings, *, named: str, asked: bool
 ) -> None:
@@ -88,13 +102,18 @@ def _check_honoured(body: Mapping[str, Any], best_of: BestOf) -> None:
             raise RequestError(field, f"can't be combined with {_FIELD}: {reason}")
     if best_of.provisional and not body.get("stream"):
         raise RequestError(f"{_FIELD}.provisional", "only a stream can tell of them; ask for stream: true")
-    if best_of.n > 1:
-        _check_varied(body, best_of.n)
+    if body.get("add_generation_prompt") is False and not body.get("continue_final_message"):
+        raise RequestError(
+            "add_generation_prompt",
+            f"what {_FIELD} judges is an answer, which must be begun, or gone on with (continue_final_message)",
+        )
+    if body.get("echo") and body.get("max_tokens") == 0:
+        raise RequestError("max_tokens", f"at 0 there is no answer that {_FIELD} could choose")
     way = "reject" if best_of.reject is not None else "steps" if best_of.steps is not None else None
     if way is None:
         return
     for field, reason in _NOT_IN_PARTS.items():
-        if body.get(field):
+        if (value := body.get(field)) or (field in _MEANT_AT_ZERO and value is not None):
             raise RequestError(field, f"can't be combined with {_FIELD}.{way}: {reason}")
     response_format = body.get("response_format")
     if isinstance(response_format, dict) and response_format.get("type") != "text":
@@ -104,16 +123,4 @@ def _check_honoured(body: Mapping[str, Any], best_of: BestOf) -> None:
     if body.get("tools") and body.get("tool_choice") not in (None, "auto", "none"):
         raise RequestError(
             "tool_choice", f"can't be combined with {_FIELD}.{way}: {_NOT_IN_PARTS['structured_outputs']}"
-        )
-
-
-def _check_varied(body: Mapping[str, Any], n: int) -> None:
-    """Refuses what would draw the same candidate n times, as far as the body says it."""
-    if body.get("temperature") == 0 and body.get("temperature") is not False:
-        raise RequestError(
-            "temperature", f"at 0 all {n} candidates of {_FIELD} would be the same; give a higher one"
-        )
-    if body.get("top_k") == 1:
-        raise RequestError(
-            "top_k", f"at 1 all {n} candidates of {_FIELD} would be the same; give a higher one"
         )

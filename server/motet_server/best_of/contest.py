@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
-from motet_decoding.best_of.bound import fewest_tokens
-from motet_decoding.best_of.candidate import Candidate, Need, Question
+from motet_decoding.best_of.candidate import Candidate, Question
+from motet_decoding.best_of.judge import read_terms
 from motet_decoding.best_of.request import BestOf
 from motet_decoding.best_of.run import Choice, Jury, choose
-from motet_decoding.best_of.scorer import Scorer, ScorerError, VoteError
+from motet_decoding.best_of.scorer import ScorerError, VoteError
 from motet_decoding.errors import RequestError
-from motet_server import metrics
+from motet_server import metrics, vllm_private
 from motet_server.best_of.notices import Notice, Notices
+from motet_server.best_of.sampling import check_sampling
+from motet_server.best_of.telling import told_of
+from motet_server.best_of.timed import FieldScorerError, kind_of
 
 #: The contest of the request that is being answered; None for any other.
 current: ContextVar[Contest | None] = ContextVar("motet_contest", default=None)
@@ -60,10 +62,13 @@ class Contest:
         """What vLLM gets in the place of ``client.generate(...)``: outputs of the winners alone.
 
         Raises:
-            RequestError: for sampling under which all candidates would be the same.
+            RequestError: for a prompt that scorers can't read, or sampling under which candidates can't be told apart.
         """
         from motet_decoding.engine.candidates import EngineSource
 
+        if "prompt_token_ids" not in prompt:
+            field = "prompt" if self.messages is None else "messages"
+            raise RequestError(field, "can't be embeddings with best_of: a scorer can't read them")
         check_sampling(self.best_of, sampling)
         source = EngineSource(
             client,
@@ -89,20 +94,25 @@ class Contest:
     ) -> AsyncIterator[Any]:
         from motet_decoding.engine.candidates import outputs_of
 
+        # The answer's own, which vLLM numbers for each prompt of a completion.
+        answer = request_id if self.messages is not None else request_id.rpartition("-")[0]
+
         def tell(candidate: Candidate, score: float) -> None:
             if self.notices is not None:
-                self.notices.put(Notice(request_id, place, candidate.index, candidate.text, score))
+                self.notices.put(Notice(answer, place, candidate.index, candidate.text, score))
 
+        streamed = sampling.output_kind.name == "DELTA"
         try:
             choice = await choose(
                 source, question, self.best_of, self.jury, None if self.notices is None else tell
             )
         except VoteError as error:
             self.error = RequestError("best_of.vote.pattern", str(error))
-            raise self.error from None
+            raise self._ending(streamed) from None
         except ScorerError as error:
-            self.error = JudgingError("best_of.by", str(error))
-            raise self.error from None
+            field = error.field if isinstance(error, FieldScorerError) else "best_of.by"
+            self.error = JudgingError(field, str(error))
+            raise self._ending(streamed) from None
         self.choices[place] = choice
         self._count(choice)
         winners = choice.winners[: self.best_of.return_]
@@ -111,11 +121,16 @@ class Contest:
             for index, winner in enumerate(winners)
             for piece in outputs_of(winner, index, source.output.outputs[0])
         ]
-        if sampling.output_kind.name != "DELTA":
-            yield _output(source.output, outputs, finished=True)
+        if not streamed:
+            yield _output(source.output, outputs, finished=True, alone=self.best_of.n == 1)
             return
         for number, piece in enumerate(outputs, 1):
-            yield _output(source.output, [piece], finished=number == len(outputs))
+            yield _output(source.output, [piece], finished=number == len(outputs), alone=self.best_of.n == 1)
+
+    def _ending(self, streamed: bool) -> Exception:
+        """What vLLM is told of the error: of a stream's, unless it is its own, it prints a traceback for the owner."""
+        assert self.error is not None
+        return vllm_private.generation_error(str(self.error)) if streamed else self.error
 
     def _count(self, choice: Choice) -> None:
         drawn = choice.drawn
@@ -126,102 +141,33 @@ class Contest:
     @property
     def kind(self) -> str:
         """What metrics call the scorer that decides, without an adapter's name."""
-        scorer = self.jury.scorer
-        kind = "" if scorer is None else "sum" if "+" in scorer.name else scorer.name.partition(":")[0]
-        return ":".join(filter(None, ["vote" if self.best_of.judge.vote else "", kind]))
+        judge = self.best_of.judge
+        terms = [] if judge.scorer is None else read_terms(judge.scorer)
+        kind = "sum" if len(terms) > 1 else "".join(kind_of(term.name) for term in terms)
+        return ":".join(filter(None, ["vote" if judge.vote else "", kind]))
 
     @property
     def tokens(self) -> int:
         """Everything that was generated so far, for winners and losers."""
         return sum(choice.drawn.tokens for choice in self.choices if choice is not None)
 
-    def told(self) -> dict[str, Any] | list[dict[str, Any]] | None:
-        """What the answer says of it: one object a prompt; None while there is nothing to say."""
-        told = [self._told(choice) for choice in self.choices if choice is not None]
-        return told[0] if len(self.choices) == 1 and told else told or None
-
-    def _told(self, choice: Choice) -> dict[str, Any]:
-        drawn, best_of = choice.drawn, self.best_of
-        places = {candidate.index: place for place, candidate in enumerate(drawn.candidates)}
-        candidates = list(drawn.candidates)
-        if (
-            best_of.steps is None
-        ):  # where candidates branch, those that were dropped have no place of their own
-            candidates += [rejection.candidate for rejection in drawn.rejected]
-            candidates.sort(key=lambda candidate: candidate.index)
-
-        def listed(values: Sequence[Any]) -> list[Any]:
-            """Values of the candidates that were judged, by candidate."""
-            return [values[places[each.index]] if each.index in places else None for each in candidates]
-
-        scorer = self.jury.scorer
-        judged = "vote" if scorer is None else f"vote:{scorer.name}" if best_of.judge.vote else scorer.name
-        told: dict[str, Any] = {
-            "by": "likelihood" if choice.failed is not None else judged,
-            "n": best_of.n,
-            "candidates": len(drawn.candidates) + len(drawn.rejected),
-            "rejected": len(drawn.rejected),
-            "tokens": drawn.tokens,
-            "choices": [winner.index for winner in choice.winners[: best_of.return_]],
-            "scores": listed(choice.scores),
-        }
-        if choice.answers is not None:
-            told["answers"] = listed(choice.answers)
-        if choice.reports:
-            told["report"] = {name: listed(scores) for name, scores in choice.reports.items()}
-        if choice.failed is not None:
-            told["failed"] = f"{judged}: {choice.failed}"
-        if best_of.candidates:
-            told["texts"] = [
-                {
-                    "index": each.index,
-                    "text": each.text,
-                    "tokens": len(each.token_ids),
-                    "finish_reason": each.finish_reason if each.index in places else "rejected",
-                }
-                for each in candidates
-            ]
-        return told
+    def told(self) -> dict[str, Any] | list[dict[str, Any] | None] | None:
+        """What the answer says of it: of several prompts a list; None for a prompt while there is nothing to say."""
+        told = [
+            None if choice is None else told_of(self.best_of, self.jury.scorer, choice)
+            for choice in self.choices
+        ]
+        if not any(told):
+            return None
+        return told[0] if len(told) == 1 else told
 
 
-def check_sampling(best_of: BestOf, sampling: Any) -> None:
-    """Refuses what would draw the same candidate again and again, and a bound that leaves candidates no token."""
-    if best_of.n > 1 and sampling.temperature < 1e-5:
-        raise RequestError(
-            "temperature", f"at 0 all {best_of.n} candidates of best_of would be the same; give a higher one"
-        )
-    for name, way in (("reject", best_of.reject), ("steps", best_of.steps)):
-        bound = None if way is None else way.max_total_tokens
-        if bound is not None and bound < (fewest := fewest_tokens(best_of, sampling.max_tokens)):
-            raise RequestError(
-                f"best_of.{name}.max_total_tokens",
-                f"{best_of.n} candidates take at least {fewest} tokens to be looked at once, got {bound}",
-            )
-
-
-def _output(last: Any, outputs: list[Any], *, finished: bool) -> Any:
+def _output(last: Any, outputs: list[Any], *, finished: bool, alone: bool) -> Any:
     output = copy(last)
     output.outputs, output.finished = outputs, finished
+    if not alone:
+        output.metrics = None  # the first candidate's
     return output
-
-
-class TimedScorer:
-    """A scorer whose time is measured."""
-
-    def __init__(self, scorer: Scorer, kind: str) -> None:
-        self.name = scorer.name
-        self.needs: frozenset[Need] = scorer.needs
-        self.alone = scorer.alone
-        self._scorer = scorer
-        self._kind = kind
-
-    async def score(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[float]:
-        """As the scorer itself."""
-        begun = time.monotonic()
-        try:
-            return await self._scorer.score(question, candidates)
-        finally:
-            metrics.observe_scorer(self._kind, time.monotonic() - begun)
 
 
 class ChoosingClient:

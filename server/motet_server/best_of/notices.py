@@ -27,7 +27,7 @@ class Notice:
     text: str
     score: float
 
-    def payload(self, kind: str, model: str | None) -> dict[str, Any]:
+    def payload(self, kind: str, model: str) -> dict[str, Any]:
         """A chunk without choices, which clients of ours look into and others skip as they skip the usage's."""
         best = {"prompt": self.prompt, "index": self.index, "text": self.text, "score": self.score}
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from motet_decoding.best_of.judge import read_terms
+from motet_decoding.best_of.request import BestOf
 from motet_decoding.best_of.run import Jury
 from motet_decoding.best_of.scorer import Scorer
 from motet_decoding.best_of.total import TotalScorer
@@ -12,9 +13,10 @@ from motet_decoding.best_of.vote import Extractor
 from motet_decoding.errors import RequestError
 from motet_server import vllm_private
 from motet_server.adapters.leases import Leases
-from motet_server.best_of.contest import Contest, TimedScorer
+from motet_server.best_of.contest import Contest
 from motet_server.best_of.notices import Notices
 from motet_server.best_of.scorers import Scorers
+from motet_server.best_of.timed import TimedScorer, kind_of
 
 if TYPE_CHECKING:
     from motet_server.requests import Order
@@ -38,33 +40,48 @@ async def open_contest(order: Order, scorers: Scorers, state: Any, leases: Lease
 
     async def resolve_one(name: str, field: str) -> Scorer:
         if name not in found:
-            scorer = await scorers.resolve(name, f"best_of.{field}", leases)
-            for need in sorted(scorer.needs):
-                if (reason := vllm_private.not_told(state, need)) is not None:
-                    raise RequestError(f"best_of.{field}", f"{name} isn't available on this server: {reason}")
-            found[name] = TimedScorer(scorer, scorer.name.partition(":")[0])
-        return found[name]
+            found[name] = await scorers.resolve(name, field, leases, order.cache_salt)
+        for need in sorted(found[name].needs):
+            if (reason := vllm_private.not_told(state, need)) is not None:
+                raise RequestError(field, f"{name} isn't available on this server: {reason}")
+        return TimedScorer(found[name], kind_of(name), field)
 
     judge = best_of.judge
-    part = "reject.by" if best_of.reject is not None and best_of.reject.by else "by"
+    part = "best_of.by"
+    if best_of.reject is not None and best_of.reject.by:
+        part = "best_of.reject.by"
     if best_of.steps is not None and best_of.steps.by:
-        part = "steps.by"
+        part = "best_of.steps.by"
+    jury = Jury(
+        scorer=None if judge.scorer is None else await resolve(judge.scorer, "best_of.by"),
+        partial=None if best_of.partial is None else await resolve(best_of.partial, part),
+        reports={
+            name: await resolve(name, f"best_of.report.{index}") for index, name in enumerate(best_of.report)
+        },
+        extractor=_extractor(best_of.vote.pattern) if judge.vote else None,
+    )
+    _check_jury(best_of, jury, state)
     return Contest(
         best_of=best_of,
-        jury=Jury(
-            scorer=None if judge.scorer is None else await resolve(judge.scorer, "by"),
-            partial=None if best_of.partial is None else await resolve(best_of.partial, part),
-            reports={
-                name: await resolve(name, f"report.{index}") for index, name in enumerate(best_of.report)
-            },
-            extractor=_extractor(best_of.vote.pattern) if judge.vote else None,
-        ),
+        jury=jury,
         messages=order.messages,
         continued=bool(getattr(order.request, "continue_final_message", False)),
-        model=order.adapter or order.model or "",
+        model=order.adapter or order.request.model or "",
         decode=vllm_private.decoder(state),
         notices=Notices() if best_of.provisional else None,
     )
+
+
+def _check_jury(best_of: BestOf, jury: Jury, state: Any) -> None:
+    """Refuses what these scorers can't do, or this server."""
+    if best_of.on_error == "likelihood" and (reason := vllm_private.not_told(state, "logprobs")) is not None:
+        raise RequestError("best_of.on_error", f"the likelihood isn't available on this server: {reason}")
+    early = jury.scorer is not None and jury.scorer.alone and not best_of.judge.vote and best_of.steps is None
+    if best_of.provisional and not early:
+        way = best_of.by if best_of.steps is None else "steps"
+        raise RequestError(
+            "best_of.provisional", f"{way} decides once all candidates are there; nothing can be told before"
+        )
 
 
 def _extractor(pattern: str | None) -> Extractor:
