@@ -68,7 +68,10 @@ class Engine:
             output = CompletionOutput(0, piece, tokens, None, None if sampling.logprobs is None else logprobs)
             if number == len(parts):
                 output.finish_reason, output.stop_reason = self.ending or reason, stopped
-            yield RequestOutput(name, "ab", [5, 6], None, [output], number == len(parts))
+            prompt = [None, {6: "told"}] if sampling.prompt_logprobs is not None else None
+            if delta and number > 1:
+                prompt = prompt and []  # a stream tells them once
+            yield RequestOutput(name, "ab", [5, 6], prompt, [output], number == len(parts))
 
 
 def source(says: Callable[[str, int | None], str], needs: Sequence[Any] = (), **sampling: Any):
@@ -114,12 +117,13 @@ async def test_log_probabilities_are_asked_for_only_where_they_are_needed():
 
 
 @pytest.mark.anyio
-async def test_prompt_log_probabilities_are_made_once():
-    made, engine = source(lambda *_: "xy", prompt_logprobs=1)
+@pytest.mark.parametrize("kind", [RequestOutputKind.FINAL_ONLY, RequestOutputKind.DELTA])
+async def test_prompt_log_probabilities_are_made_once_and_kept_to_the_end(kind):
+    made, engine = source(lambda *_: "xy", prompt_logprobs=1, output_kind=kind)
     await made.draw(1)
     await made.draw(0)
     assert [sampling.prompt_logprobs for _, sampling, _, _ in engine.asked] == [None, 1]
-    assert made.output.request_id == "id-0"
+    assert (made.output.request_id, made.output.prompt_logprobs) == ("id-0", [None, {6: "told"}])
 
 
 @pytest.mark.anyio

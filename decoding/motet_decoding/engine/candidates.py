@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from operator import itemgetter
 from secrets import token_hex
@@ -90,12 +90,12 @@ class EngineSource:
             sampling.extra_args = measured(sampling.extra_args, measure)
         name = f"{self._request_id}-{index}" + (f".{part}" if part else "")
         pieces: list[Any] = []
-        stream: AsyncGenerator[Any, None] = self._client.generate(
-            self._going_on(after), sampling, name, **self._options
-        )
         output: Any = None
-        async for output in stream:
+        prompt: Any = None
+        async for output in self._client.generate(self._going_on(after), sampling, name, **self._options):
             pieces += output.outputs
+            prompt = prompt or output.prompt_logprobs  # which a stream tells once
+        output.prompt_logprobs = prompt
         if pieces[-1].finish_reason in _FAILED:
             raise GenerationError(
                 f"the engine gave up a candidate of this request ({pieces[-1].finish_reason})"
