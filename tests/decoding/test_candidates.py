@@ -1,92 +1,19 @@
-"""Candidates from an engine that is played here: its tokens are characters, its answers scripted by seed."""
+"""Candidates from an engine that is played."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Sequence
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from vllm import SamplingParams
 from vllm.entrypoints.generate.base.serving import GenerateBaseServing
 from vllm.exceptions import GenerationError
-from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind
 
 from motet_decoding.best_of.candidate import seed_of
-from motet_decoding.engine.candidates import EngineSource, outputs_of
+from motet_decoding.engine.candidates import outputs_of
 
-END = 1
-PROMPT = {"type": "token", "prompt_token_ids": [5, 6], "prompt": "ab", "cache_salt": "mine"}
-
-
-def text_of(ids: Sequence[int]) -> str:
-    return "".join(chr(token) for token in ids if token != END)
-
-
-class Engine:
-    """Plays vLLM's ``EngineClient``: what follows a prompt is said by ``says(begun, seed)``."""
-
-    def __init__(self, says: Callable[[str, int | None], str]) -> None:
-        self.says = says
-        self.ending: str | None = None
-        self.asked: list[tuple[Any, SamplingParams, str, dict[str, Any]]] = []
-        self.aborted: list[str] = []
-
-    async def generate(
-        self, prompt: Any, sampling: SamplingParams, name: str, **options: Any
-    ) -> AsyncIterator[RequestOutput]:
-        self.asked.append((prompt, sampling, name, options))
-        begun = text_of(prompt["prompt_token_ids"][2:])
-        said = self.says(begun, sampling.seed)
-        if said == "forever":
-            try:
-                await asyncio.sleep(60)
-            except asyncio.CancelledError:
-                self.aborted.append(name)
-                raise
-        ids, text, reason, stopped = [*map(ord, said), END], said, "stop", None
-        if len(ids) > sampling.max_tokens:
-            ids, reason = ids[: sampling.max_tokens], "length"
-            text = text_of(ids)
-        found = [
-            (place + len(stop), stop)
-            for stop in sampling.stop or ()
-            if (place := text.find(stop, max(0, sampling.min_tokens - len(stop) + 1))) >= 0
-        ]
-        if found:
-            end, stopped = min(found)
-            reason, place = "stop", end - len(stopped)
-            ids = ids[:end]
-            text = text[: place + len(stopped)] if sampling.include_stop_str_in_output else text[:place]
-        delta = sampling.output_kind == RequestOutputKind.DELTA
-        parts = [(text[:1], ids[:1]), (text[1:], ids[1:])] if delta and len(ids) > 1 else [(text, ids)]
-        for number, (piece, tokens) in enumerate(parts, 1):
-            logprobs = [{token: SimpleNamespace(logprob=-0.5)} for token in tokens]
-            output = CompletionOutput(0, piece, tokens, None, None if sampling.logprobs is None else logprobs)
-            if number == len(parts):
-                output.finish_reason, output.stop_reason = self.ending or reason, stopped
-            prompt = [None, {6: "told"}] if sampling.prompt_logprobs is not None else None
-            if delta and number > 1:
-                prompt = prompt and []  # a stream tells them once
-            yield RequestOutput(name, "ab", [5, 6], prompt, [output], number == len(parts))
-
-
-def source(says: Callable[[str, int | None], str], needs: Sequence[Any] = (), **sampling: Any):
-    engine = Engine(says)
-    params = SamplingParams(**{"temperature": 1.0, "max_tokens": 20, "seed": 3, **sampling})
-    made = EngineSource(
-        engine,
-        PROMPT,
-        params,
-        "id",
-        needs=needs,
-        decode=text_of,
-        options={"priority": 2, "lora_request": "l"},
-    )
-    return made, engine
+from .played import END, PROMPT, source
 
 
 @pytest.mark.anyio
