@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import sys
-from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points, version
-from importlib.util import find_spec
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from pydantic import ValidationError
-from typer.core import TyperCommand, TyperGroup
 
 from motet_decoding.best_of.request import MOST_CANDIDATES
 from motet_decoding.contrast import Contrast, Form
@@ -25,9 +21,10 @@ from motet_server.adapters.settings import (
     DEFAULT_UPLOAD,
     AdapterOptions,
 )
+from motet_server.command import ServeCommand, split_model
 from motet_server.environment import set_log_level
 from motet_server.files import config_arguments
-from motet_server.launch import ServeCommand, split_model
+from motet_server.plugins import Commands
 from motet_server.settings import (
     DEFAULT_MAX_BODY,
     DEFAULT_MAX_CANDIDATES,
@@ -36,59 +33,10 @@ from motet_server.settings import (
     ServerSettings,
 )
 
-#: Other rooms add commands here; a plugin is ``name = "module:app"`` with a typer app.
-COMMANDS = "motet.commands"
-
 _DEFAULTS = Contrast()
 
 if "VLLM_LOGGING_LEVEL" in os.environ:
     set_log_level()  # each of vLLM's processes imports this module first, and inherits what `serve` has set
-
-
-class PluginCommand(TyperCommand):
-    """A command of another room, imported when it is used; until then its module's docstring speaks for it."""
-
-    def __init__(self, point: EntryPoint) -> None:
-        super().__init__(point.name, help=_docstring(point.module))
-        self._point = point
-
-    def load(self) -> Any:
-        """The real command."""
-        return typer.main.get_command(self._point.load())
-
-
-class Commands(TyperGroup):
-    """Our own commands and those of the entry points."""
-
-    @cached_property
-    def _plugins(self) -> dict[str, PluginCommand]:
-        return {point.name: PluginCommand(point) for point in entry_points(group=COMMANDS)}
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Ours first."""
-        return [*super().list_commands(ctx), *sorted(self._plugins)]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command by name; a plugin's stays unloaded."""
-        return super().get_command(ctx, cmd_name) or self._plugins.get(cmd_name)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command to run, loaded."""
-        name, command, rest = super().resolve_command(ctx, args)
-        return name, command.load() if isinstance(command, PluginCommand) else command, rest
-
-
-def _docstring(module: str) -> str | None:
-    """The first line of a module's docstring, read without importing it."""
-    package, *inner = module.split(".")
-    spec = find_spec(package)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder, *inner)
-        for file in (path.with_suffix(".py"), path / "__init__.py"):
-            if file.is_file():
-                text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
-                return text.splitlines()[0] if text else None
-    return None
 
 
 app = typer.Typer(

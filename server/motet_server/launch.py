@@ -11,28 +11,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from motet_decoding.best_of.judge import read_judge
-from motet_decoding.contrast import Contrast
 from motet_decoding.errors import LaunchError
-from motet_server.adapters.settings import AdapterOptions
-from motet_server.best_of.scorers import check_scorers
+from motet_server.best_of.options import check_judges, check_scorers
+from motet_server.command import ServeCommand
 from motet_server.console import StartDisplay, start_block
 from motet_server.environment import check_environment, hush, set_environment
-from motet_server.presets import collect_presets
+from motet_server.presets import collect_presets, preset_judges
 from motet_server.reward_process import GPU_SHARE, RewardProcesses, read_rewards
-from motet_server.settings import (
-    BUNDLED_NAME,
-    DEFAULT_MAX_BODY,
-    DEFAULT_MAX_CANDIDATES,
-    DEFAULT_MAX_CHOICES,
-    DEFAULT_SCORER_TIMEOUT,
-    RewardModel,
-    ServerSettings,
-)
+from motet_server.settings import BUNDLED_NAME, RewardModel, ServerSettings
 
 #: What a model without a chat template is given, by option.
 CHATML = """\
@@ -56,34 +46,6 @@ _REFUSED = {
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
-class ServeCommand(BaseModel):
-    """What was asked on the command line, ours; ``vllm`` holds what is left for vLLM."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: Annotated[
-        str | None, Field(description="A folder or hub name; the bundled expert if not given.")
-    ] = None
-    amateur: str | None = None
-    amateur_revision: str | None = None
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535, description="0 takes a free one.")] = 8000
-    contrast: Contrast = Contrast()
-    presets: Path | None = None
-    preset: tuple[str, ...] = ()
-    max_body: int = DEFAULT_MAX_BODY
-    max_choices: int = DEFAULT_MAX_CHOICES
-    max_candidates: int = DEFAULT_MAX_CANDIDATES
-    best_of_by: str = "reward"
-    scorers: tuple[str, ...] = ()
-    scorer_timeout: float = DEFAULT_SCORER_TIMEOUT
-    default_chat_template: Literal["refuse", "chatml"] = "refuse"
-    adapters: AdapterOptions = AdapterOptions()
-    rewards: tuple[str, ...] = ()
-    verbose: bool = False
-    vllm: tuple[str, ...] = ()
-
-
 def serve(command: ServeCommand) -> None:
     """Serves until told to stop.
 
@@ -91,21 +53,24 @@ def serve(command: ServeCommand) -> None:
         LaunchError: saying what to do instead, before any model is loaded.
     """
     model, amateur = _models(command)
+    presets = collect_presets(
+        command.presets,
+        command.preset,
+        defaults=command.contrast,
+        amateur=amateur is not None,
+        most=command.max_candidates,
+    )
+    scorers = check_scorers(command.scorers)
+    check_judges({"--best-of-by": command.best_of_by, **preset_judges(presets)}, scorers)
     settings = ServerSettings(
         amateur=amateur,
         contrast=command.contrast,
-        presets=collect_presets(
-            command.presets,
-            command.preset,
-            defaults=command.contrast,
-            amateur=amateur is not None,
-            most=command.max_candidates,
-        ),
+        presets=presets,
         max_body=command.max_body,
         max_choices=command.max_choices,
         max_candidates=command.max_candidates,
-        best_of_by=_checked_judge(command.best_of_by),
-        scorers=check_scorers(command.scorers),
+        best_of_by=command.best_of_by,
+        scorers=scorers,
         scorer_timeout=command.scorer_timeout,
     )
     reward_models = read_rewards(command.rewards)
@@ -171,14 +136,6 @@ def serve(command: ServeCommand) -> None:
                 raise
             reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
             raise LaunchError(f"{reason} (--verbose shows vLLM's own log)") from error
-
-
-def _checked_judge(name: str) -> str:
-    try:
-        read_judge(name)
-    except ValueError as error:
-        raise LaunchError(f"--best-of-by: {error}") from None
-    return name
 
 
 def _models(command: ServeCommand) -> tuple[str, str | None]:
@@ -293,10 +250,3 @@ def _pair(options: Any, model: str, amateur: str, revision: str | None) -> int |
     for name, value in paired.items():
         setattr(options, name, value)
     return shortened
-
-
-def split_model(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The model, if it stands first, and what is left for vLLM."""
-    if arguments and not arguments[0].startswith("-"):
-        return arguments[0], list(arguments[1:])
-    return None, list(arguments)

@@ -67,6 +67,19 @@ def collect_presets(
     return presets
 
 
+def preset_judges(presets: Mapping[str, Preset]) -> dict[str, str]:
+    """The scorers that presets name, by where they do."""
+    judges: dict[str, str] = {}
+    for name, preset in presets.items():
+        if (best_of := preset.best_of) is None:
+            continue
+        partial = best_of.reject or best_of.steps
+        named = {"by": best_of.by, "reject.by" if best_of.reject else "steps.by": partial and partial.by}
+        named |= {f"report.{index}": report for index, report in enumerate(best_of.report)}
+        judges |= {f"preset {name}: best_of.{field}": judge for field, judge in named.items() if judge}
+    return judges
+
+
 def _preset(value: Any, where: str, defaults: Contrast) -> Preset:
     if not isinstance(value, dict):
         raise LaunchError(

@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 
-from motet_server import launch
 from motet_server.bounds import BAD_WORD_TOKENS
+from motet_server.command import split_model
 from motet_server.console import start_block
 from motet_server.environment import set_environment
 
@@ -23,7 +23,7 @@ from motet_server.environment import set_environment
     ],
 )
 def test_the_model_is_what_stands_first(arguments, model, rest):
-    assert launch.split_model(arguments) == (model, rest)
+    assert split_model(arguments) == (model, rest)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.servers import free_port, wait_for
 from motet_decoding.errors import LaunchError
 from motet_server import launch, vllm_private
 from motet_server.adapters.settings import AdapterOptions
-from motet_server.launch import ServeCommand
+from motet_server.command import ServeCommand
 
 pytestmark = pytest.mark.engine
 
@@ -103,6 +103,12 @@ def test_a_name_of_two_addresses_is_looked_at_where_vllm_binds_it(model):
     [
         ({"best_of_by": "Judge"}, "--best-of-by"),
         ({"best_of_by": "reward+vote"}, "--best-of-by"),
+        ({"best_of_by": "vote:0.5*wisdom"}, "--best-of-by: there is no scorer wisdom"),
+        ({"preset": ('wise={"best_of": {"n": 2, "by": "wisdom"}}',)}, "preset wise: best_of.by: .*wisdom"),
+        (
+            {"preset": ('wise={"best_of": {"n": 2, "reject": {"at": 2, "by": "wisdom"}}}',)},
+            "preset wise: best_of.reject.by: .*wisdom",
+        ),
         ({"scorers": ("mine",)}, "--scorer mine"),
         ({"scorers": ("vote=http://127.0.0.1:1/",)}, "--scorer vote"),
         ({"preset": ('best={"best_of": {"n": 65}}',)}, "--max-candidates 64"),

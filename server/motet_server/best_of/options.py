@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from motet_decoding.best_of import registry
-from motet_decoding.best_of.judge import VOTE
+from motet_decoding.best_of.judge import VOTE, read_judge, read_terms
 from motet_decoding.errors import LaunchError
 
 #: Scorers that the server makes of what it serves.
@@ -47,6 +47,27 @@ def check_scorers(options: Sequence[str]) -> dict[str, str]:
     if not (key.isascii() and key.isprintable()):
         raise LaunchError(f"{KEY}: holds characters that no header may")
     return scorers
+
+
+def check_judges(judges: Mapping[str, str], scorers: Container[str]) -> None:
+    """Holds the names of those who are to decide against the scorers that a server will have.
+
+    Args:
+        judges: by what names them; a reward or an adapter may still come.
+        scorers: ``check_scorers``'s.
+
+    Raises:
+        LaunchError: naming what names one that there will never be.
+    """
+    for said, name in judges.items():
+        try:
+            judge = read_judge(name)
+            kinds = [term.name.partition(":")[0] for term in read_terms(judge.scorer)] if judge.scorer else []
+        except ValueError as error:
+            raise LaunchError(f"{said}: {error}") from None
+        for kind in kinds:
+            if kind not in (REWARD, IMPLICIT) and kind not in registry.installed() and kind not in scorers:
+                raise LaunchError(f"{said}: there is no scorer {kind}; --scorer {kind}=WHERE would be one")
 
 
 def _python(where: str, said: str) -> str:

@@ -12,7 +12,7 @@ from motet_decoding.best_of.judge import read_judge, read_terms
 from motet_decoding.best_of.scorer import Scorer
 from motet_decoding.errors import RequestError
 from motet_server.adapters.errors import AdapterRequestError
-from motet_server.best_of.options import IMPLICIT, PYTHON, REWARD, check_scorers
+from motet_server.best_of.options import IMPLICIT, PYTHON, REWARD
 from motet_server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from motet_server.adapters.leases import Leases
     from motet_server.adapters.service import AdapterService
     from motet_server.reward_models import RewardModels
-
-__all__ = ["JudgeError", "Scorers", "check_scorers"]
 
 #: The implicit reward's scale for adapters that weren't trained with one.
 _BETA = 0.1
