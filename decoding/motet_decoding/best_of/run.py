@@ -136,19 +136,17 @@ class _Scoring:
         self._early: dict[int, asyncio.Task[float]] = {}
         self._begun: dict[tuple[_Same, int], asyncio.Task[float]] = {}
         self._best: tuple[float, int] | None = None
+        #: What ends the drawing: the first score that failed.
+        self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     async def during(self, drawing: Coroutine[Any, Any, Drawn]) -> Drawn:
         """What ``drawing`` gives; a score that fails meanwhile ends it, and its end ends the scores."""
         task = asyncio.ensure_future(drawing)
         try:
-            while not task.done():
-                await asyncio.wait(
-                    {task, *(early for early in self._early.values() if not early.done())},
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                for early in self._early.values():
-                    if early.done() and not self._forgiving:
-                        early.result()  # raises its error
+            awaited: list[asyncio.Future[Any]] = [task, self._failure]
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure.done():
+                raise self._failure.result()
             return task.result()
         except BaseException:
             await _end([task, *self._early.values()])
@@ -163,7 +161,13 @@ class _Scoring:
         same = _same(candidate), candidate.index if scorer.needs else -1
         if same not in self._begun:
             self._begun[same] = asyncio.ensure_future(self._score_alone(scorer, candidate))
+            self._begun[same].add_done_callback(self._watch)
         self._early[candidate.index] = self._begun[same]
+
+    def _watch(self, early: asyncio.Task[float]) -> None:
+        error = None if self._forgiving or early.cancelled() else early.exception()
+        if error is not None and not self._failure.done():
+            self._failure.set_result(error)
 
     async def partial(self, candidates: Sequence[Candidate]) -> Sequence[float]:
         """The scores of partial answers.

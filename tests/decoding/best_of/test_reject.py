@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from zlib import crc32
 
 import pytest
@@ -75,6 +76,18 @@ def test_the_worst_half_goes_at_each_checkpoint():
         (0, 2, 17),
     ]
     assert told == list(drawn.candidates)
+
+
+def test_what_only_a_response_needs_isnt_kept_of_the_rejected():
+    class Told(ScriptedSource):
+        async def draw(self, index, **options):
+            return replace(await super().draw(index, **options), logprobs=(-1.0,), entries=(0,), pieces=(0,))
+
+    source = Told({0: "aaaaaa", 1: "bbbbbb"})
+    drawn = asyncio.run(draw_rejecting(source, 2, Reject(at=2), Judge(vowels), lambda candidate: None))
+    (gone,) = drawn.rejected
+    assert (gone.candidate.logprobs, gone.candidate.entries, gone.candidate.pieces) == (None, None, ())
+    assert drawn.candidates[0].pieces == (0,)
 
 
 def test_a_finished_answer_may_go_and_is_scored_once():

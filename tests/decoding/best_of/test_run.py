@@ -61,6 +61,21 @@ async def test_the_best_so_far_is_told_whenever_it_changes():
 
 
 @pytest.mark.anyio
+async def test_of_equals_the_first_is_told_whichever_ends_first():
+    told: list[int] = []
+    source = ScriptedSource({0: "ab", 1: "cd", 2: "ef"}, delay=lambda index, _: 10 * (2 - index))
+    await chosen(asked(n=3), Jury(Longest()), source, lambda candidate, score: told.append(candidate.index))
+    assert told == [2, 1, 0]
+
+
+@pytest.mark.anyio
+async def test_as_many_are_kept_from_rejection_as_are_wanted_back():
+    best_of = asked(reject={"at": 1, "share": 0.9}, **{"return": 3})
+    choice = await chosen(best_of, Jury(Longest(), Longest()))
+    assert len(choice.winners) == 3
+
+
+@pytest.mark.anyio
 async def test_a_plain_vote_is_decided_by_answers_alone():
     choice = await chosen(asked(by="vote"), Jury(None, extractor=Extractor(None)))
     assert [winner.index for winner in choice.winners] == [1, 0, 3, 2]
@@ -90,6 +105,8 @@ async def test_a_scorer_that_fails_ends_the_request_and_every_draw(alone):
     with pytest.raises(ScorerError, match="no score for 1"):
         await chosen(asked(), Jury(Longest(alone, fails=[1])), source)
     assert source.running == 0
+    drawn = [text for index, text in ANSWERS.items() if index < 3 or not alone]
+    assert source.tokens == sum(len(text) + 1 for text in drawn)  # nobody waited for the slow one
 
 
 @pytest.mark.anyio
@@ -110,11 +127,14 @@ async def test_who_leaves_leaves_nothing_running():
 async def test_steps_decide_by_what_they_found_a_beam_worth():
     """The scorer of steps decides among the complete, too, by its rule: the least of an answer's steps."""
 
+    asked_for: list[str] = []
+
     class Told:
         name, needs, alone = "told", frozenset[Need](), True
 
         async def score(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[float]:
             values = {"a\n": 9.0, "b\n": 5.0, "a\nx": 1.0, "b\ny": 6.0}
+            asked_for.extend(candidate.text for candidate in candidates)
             return [values[candidate.text] for candidate in candidates]
 
     texts = {"": ["a\n", "b\n"], "a\n": ["x"], "b\n": ["y"]}
@@ -123,6 +143,7 @@ async def test_steps_decide_by_what_they_found_a_beam_worth():
     choice = await choose(source, QUESTION, best_of, Jury(Told(), Told()))
     assert [winner.text for winner in choice.winners] == ["b\ny", "a\nx"]
     assert sorted(score for score in choice.scores if score is not None) == [1.0, 5.0]
+    assert sorted(asked_for) == ["a\n", "a\nx", "b\n", "b\ny"]  # each of them once
 
 
 @pytest.mark.anyio
