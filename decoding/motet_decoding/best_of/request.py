@@ -69,7 +69,7 @@ class Vote(_Settings):
         Literal["softmax", "sigmoid", "score", "borda"],
         Field(
             description="What a candidate's vote weighs under `vote:SCORER`: its share of the softmax of the scores, "
-            "the sigmoid of its score, the score itself, or (N - rank + 1)^power."
+            "the sigmoid of its score, the score itself (of a scorer that gives none below 0), or (N - rank + 1)^power."
         ),
     ] = "softmax"
     power: Annotated[
@@ -225,6 +225,10 @@ class BestOf(_Settings):
             raise WrongError("vote", f"only a vote reads it, and the candidates are chosen by {self.by}")
         if judge.scorer is None and (said & {"weights", "power"}):
             raise WrongError("vote.weights", "a plain vote has none; name a scorer, such as vote:reward")
+        if self.vote.weights == "score" and (judge.scorer or "").partition(":")[0] == "likelihood":
+            raise WrongError(
+                "vote.weights", "log-likelihoods are below 0: with them the fewest votes would win"
+            )
         if "power" in said and self.vote.weights != "borda":
             raise WrongError("vote.power", "only weights: borda has one")
 

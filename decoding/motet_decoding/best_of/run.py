@@ -13,7 +13,7 @@ from motet_decoding.best_of.likelihood import LikelihoodScorer
 from motet_decoding.best_of.reject import draw_rejecting
 from motet_decoding.best_of.request import BestOf
 from motet_decoding.best_of.scorer import Scorer, ScorerError, VoteError, scores_of
-from motet_decoding.best_of.select import group_weights, ranked, vote, vote_weights
+from motet_decoding.best_of.select import group_weights, of_likelihoods, ranked, vote, vote_weights
 from motet_decoding.best_of.steps import draw_steps
 from motet_decoding.best_of.vote import Extractor
 from motet_decoding.together import together
@@ -98,7 +98,8 @@ async def choose(
         answers, order = None, ranked(scores)
     else:
         answers = tuple(await _answers(jury.extractor, drawn.candidates))
-        weights = [1.0] * len(answers) if jury.scorer is None else vote_weights(scores, best_of.vote)
+        rule = best_of.vote if scoring.failed is None else of_likelihoods(best_of.vote)
+        weights = [1.0] * len(answers) if jury.scorer is None else vote_weights(scores, rule)
         order, shown = vote(answers, weights, scores), group_weights(answers, weights)
     return Choice(drawn, tuple(order), tuple(shown), answers, reports, scoring.failed)
 

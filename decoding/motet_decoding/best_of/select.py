@@ -66,6 +66,14 @@ def vote_weights(scores: Sequence[float], vote: Vote) -> list[float]:
     return _borda(scores, vote.power)
 
 
+def of_likelihoods(vote: Vote) -> Vote:
+    """How likelihoods are weighed where they take a scorer's place: all below 0, they can't be weights themselves.
+
+    By their sums the answer with the most votes would be the last.
+    """
+    return vote.model_copy(update={"weights": "softmax"}) if vote.weights == "score" else vote
+
+
 def _totals(answers: Sequence[str | None], weights: Sequence[float]) -> Mapping[str, float]:
     behind: dict[str, list[float]] = defaultdict(list)
     for answer, weight in zip(answers, weights, strict=True):

@@ -108,3 +108,12 @@ async def test_a_plain_vote_counts_voices_even_where_the_scorer_of_partial_answe
     )
     assert choice.scores == (2.0, None, 2.0)
     assert choice.failed == "no score for 2"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("weights", ["softmax", "sigmoid", "score", "borda"])
+async def test_where_likelihoods_weigh_the_votes_more_voices_still_count_for_more(weights):
+    """Likelihoods are negative: added up, two alike would count for less than one."""
+    best_of = asked(by="vote:longest", vote={"weights": weights}, on_error="likelihood")
+    choice = await chosen(best_of, Jury(Longest(fails=[0]), extractor=Extractor(None)), Likely(ANSWERS))
+    assert [winner.index for winner in choice.winners] == [3, 0, 1, 2]

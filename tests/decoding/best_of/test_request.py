@@ -108,6 +108,7 @@ def test_seeds_are_distinct_and_the_first_is_the_requests_own():
     [
         ({"n": 2, "by": "likelihood", "vote": {"pattern": "a"}}, "best_of.vote"),
         ({"n": 2, "by": "vote", "vote": {"weights": "borda"}}, "best_of.vote.weights"),
+        ({"n": 2, "by": "vote:likelihood:sum", "vote": {"weights": "score"}}, "best_of.vote.weights"),
         ({"n": 2, "by": "vote:likelihood", "vote": {"power": 2}}, "best_of.vote.power"),
     ],
 )
