@@ -156,7 +156,7 @@ def serve_command(
 ) -> None:
     """Serve MODEL, a folder or hub name, or without one the bundled toy models. Takes every option of vLLM's."""
     if vllm_help:
-        from motet_server.vllm_private import print_options_help
+        from motet_server.launch_private import print_options_help
 
         print_options_help()
         return

@@ -87,12 +87,12 @@ def serve(command: ServeCommand) -> None:
         atexit.register(hush)  # before vLLM registers anything, so it runs after all of that
 
     # From here on vLLM is imported, which takes seconds.
-    from motet_server import vllm_private
+    from motet_server import launch_private
     from motet_server.adapters.launch import adapter_lines, prepare_adapters
 
-    options = vllm_private.parse_options([model, *command.vllm], _defaults(command, model, port))
+    options = launch_private.parse_options([model, *command.vllm], _defaults(command, model, port))
     _check_options(options, {"host": command.host, "port": port, "model": model})
-    if command.default_chat_template == "chatml" and not vllm_private.has_chat_template(options):
+    if command.default_chat_template == "chatml" and not launch_private.has_chat_template(options):
         options.chat_template = CHATML
         settings = settings.model_copy(update={"chatml": True})
     shortened = None if amateur is None else _pair(options, model, amateur, command.amateur_revision)
@@ -130,7 +130,7 @@ def serve(command: ServeCommand) -> None:
         display = StartDisplay((shown, port), f"motet is starting {name} ...", block)
     with display:
         try:
-            vllm_private.serve(options)
+            launch_private.serve(options)
         except Exception as error:
             if command.verbose:
                 raise
@@ -159,14 +159,14 @@ def _reward_models(
     models: Mapping[str, str], names: Sequence[str], command: ServeCommand, options: Any
 ) -> tuple[RewardModel, ...]:
     """Starts the servers of reward models, which end with this process."""
-    from motet_server import vllm_private
+    from motet_server import launch_private
 
     if not models:
         return ()
     for name in models:
         if name in names:
             raise LaunchError(f"--reward {name}: the model itself has this name")
-    cpu = vllm_private.on_cpu()
+    cpu = launch_private.on_cpu()
     processes = RewardProcesses(models, cpu=cpu, verbose=command.verbose)
     atexit.register(processes.close)
     if not cpu:
@@ -174,7 +174,7 @@ def _reward_models(
 
         # Each measures the GPU's free memory while it starts, so they start one after the other.
         asyncio.run(RewardModels(processes.models).ready())
-        if options.gpu_memory_utilization == vllm_private.gpu_share():
+        if options.gpu_memory_utilization == launch_private.gpu_share():
             options.gpu_memory_utilization -= GPU_SHARE * len(models)
     return tuple(processes.models)
 
@@ -227,7 +227,7 @@ def _check_options(options: Any, settled: Mapping[str, Any]) -> None:
 
 def _defaults(command: ServeCommand, model: str, port: int) -> dict[str, Any]:
     from motet_decoding.engine.launch import CPU_WORKER
-    from motet_server import vllm_private
+    from motet_server import launch_private
 
     defaults: dict[str, Any] = {"host": command.host, "port": port, "model": model}
     if command.model is None:
@@ -235,7 +235,7 @@ def _defaults(command: ServeCommand, model: str, port: int) -> dict[str, Any]:
         defaults["dtype"] = "float32"  # as they were trained; on a CPU vLLM would round them to bfloat16
     if not command.verbose:
         defaults |= {"uvicorn_log_level": "warning", "use_tqdm_on_load": False}
-    if vllm_private.on_cpu():
+    if launch_private.on_cpu():
         defaults["enforce_eager"] = True  # nothing is gained there by a minute of compiling
         defaults["worker_cls"] = CPU_WORKER
     return defaults

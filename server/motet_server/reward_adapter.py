@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from motet_decoding.errors import RequestError
 from motet_decoding.together import together
-from motet_server import vllm_private
+from motet_server import rendering_private, vllm_private
 from motet_server.adapters.leases import chat_template
 from motet_server.errors import first_problem
 from motet_server.scores import Score, ScoreError, place
@@ -64,7 +64,7 @@ class RewardAdapter:
         Args:
             conversation: its messages.
             field: where it came from, for the error.
-            cut: as in ``vllm_private.render_conversation``.
+            cut: as in ``rendering_private.render_conversation``.
 
         Raises:
             RequestError: it can't be rendered, or is too long.
@@ -72,7 +72,7 @@ class RewardAdapter:
         # The request may be answered by another adapter, in that one's template.
         context = copy_context()
         context.run(chat_template.set, self.template)
-        rendering = vllm_private.render_conversation(self.state, conversation, cut=cut)
+        rendering = rendering_private.render_conversation(self.state, conversation, cut=cut)
         try:
             return await asyncio.get_running_loop().create_task(rendering, context=context)
         except ValidationError as error:
@@ -101,6 +101,6 @@ class RewardAdapter:
                 reward = read_reward(output)
             except ValueError as error:
                 raise ScoreError(place(field, index), str(error)) from None
-            return Score(reward, vllm_private.prompt_tokens(self.state, prompt))
+            return Score(reward, rendering_private.prompt_tokens(self.state, prompt))
 
         return await together(score(index, prompt) for index, prompt in enumerate(prompts))

@@ -12,7 +12,7 @@ import httpx
 
 from motet_decoding.errors import RequestError
 from motet_decoding.together import together
-from motet_server import vllm_private
+from motet_server import rendering_private
 from motet_server.scores import Score, ScoreError, place
 from motet_server.settings import RewardModel
 
@@ -105,7 +105,7 @@ class RewardModels:
             else:
                 body |= {"messages": conversation, "add_generation_prompt": False}
             if cut:
-                body |= vllm_private.CUT_AT_THE_END
+                body |= rendering_private.CUT_AT_THE_END
             if salt is not None:
                 body["cache_salt"] = salt
             try:

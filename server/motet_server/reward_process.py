@@ -137,9 +137,9 @@ def main(parent: int, arguments: Sequence[str]) -> None:
     ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGTERM)
     if os.getppid() != parent:
         return  # it ended before this was set
-    from motet_server import vllm_private
+    from motet_server import launch_private
 
-    vllm_private.serve(vllm_private.parse_options(arguments, {}))
+    launch_private.serve(launch_private.parse_options(arguments, {}))
 
 
 if __name__ == "__main__":

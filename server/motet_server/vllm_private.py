@@ -1,4 +1,4 @@
-"""Every reach of the server into parts of vLLM that its documentation does not promise.
+"""Reaches of a running server into parts of vLLM that its documentation does not promise.
 
 Seen with vLLM 0.32.0. ``tests/server/test_vllm_private.py`` fails when one of them moves.
 """
@@ -6,13 +6,10 @@ Seen with vLLM 0.32.0. ``tests/server/test_vllm_private.py`` fails when one of t
 from __future__ import annotations
 
 import asyncio
-from argparse import Namespace
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
-
-from motet_decoding.errors import LaunchError
+from typing import TYPE_CHECKING, Annotated, Any
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -22,96 +19,6 @@ SEEN_WITH = "0.32.0"
 
 #: ``handler(request, raw_request)``; None once the client has left.
 Handler = Callable[[Any, "Request"], Awaitable["Response | None"]]
-
-
-def parse_options(arguments: Sequence[str], defaults: Mapping[str, Any]) -> Namespace:
-    """vLLM's own reading of ``vllm serve``'s arguments.
-
-    Args:
-        arguments: the command line behind ``serve``, the model first if it is named.
-        defaults: what vLLM's options are without being named.
-
-    Raises:
-        LaunchError: with vLLM's complaint, and the option that was probably meant.
-    """
-    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
-    from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
-    from vllm.logger import configure_logging_from_args
-    from vllm.utils.argparse_utils import FlexibleArgumentParser
-
-    class Parser(FlexibleArgumentParser):  # type: ignore[misc,unused-ignore]
-        def error(self, message: str) -> NoReturn:
-            raise LaunchError(
-                _complaint(message, [name for action in self._actions for name in action.option_strings])
-            )
-
-    cli_env_setup()
-    parser = make_arg_parser(Parser(prog="motet serve"))
-    parser.set_defaults(**defaults)
-    try:
-        options = parser.parse_args(list(arguments))
-        configure_logging_from_args(options)
-        validate_parsed_serve_args(options)
-    except (TypeError, ValueError) as error:
-        raise error if isinstance(error, LaunchError) else LaunchError(str(error)) from error
-    return options  # type: ignore[no-any-return,unused-ignore]
-
-
-def _complaint(message: str, known: Sequence[str]) -> str:
-    from difflib import get_close_matches
-
-    unknown = message.removeprefix("unrecognized arguments: ")
-    if unknown == message:
-        return message
-    name = unknown.split()[0].split("=", 1)[0]
-    if not name.startswith("-"):
-        return f"{name}: not an option; if it is the model, it comes first: motet serve {name} ..."
-    near = get_close_matches(name.replace("_", "-"), known, n=1)
-    meant = f"; did you mean {near[0]}?" if near else ""
-    return f"{name}: neither motet nor vLLM has this option{meant} (motet serve --vllm-help lists vLLM's)"
-
-
-def print_options_help() -> None:
-    """Prints the help of every option of vLLM's."""
-    from vllm.entrypoints.launchers.cli_args import make_arg_parser
-    from vllm.utils.argparse_utils import FlexibleArgumentParser
-
-    make_arg_parser(
-        FlexibleArgumentParser(prog="motet serve", usage="motet serve [MODEL] [options]")
-    ).parse_args(["--help=all"])
-
-
-def on_cpu() -> bool:
-    """Whether vLLM will run on the CPU here."""
-    from vllm.platforms import current_platform
-
-    return bool(current_platform.is_cpu())
-
-
-def serve(options: Namespace) -> None:
-    """Runs ``vllm serve`` in this process until it is told to stop, in whatever number of processes it needs."""
-    from vllm.entrypoints.cli.serve import ServeSubcommand
-
-    ServeSubcommand.cmd(options)
-
-
-def has_chat_template(options: Namespace) -> bool:
-    """Whether vLLM would find a chat template: an explicit one or the tokenizer's or its own for the architecture."""
-    from vllm.renderers.hf import resolve_chat_template
-    from vllm.tokenizers import get_tokenizer
-
-    if options.chat_template is not None:
-        return True
-    config = options_to_model_config(options)
-    tokenizer = get_tokenizer(options.tokenizer or options.model, tokenizer_mode=options.tokenizer_mode)
-    return resolve_chat_template(tokenizer, chat_template=None, tools=None, model_config=config) is not None
-
-
-def options_to_model_config(options: Namespace) -> Any:
-    """vLLM's reading of the model's configuration."""
-    from vllm.engine.arg_utils import AsyncEngineArgs
-
-    return AsyncEngineArgs.from_cli_args(options).create_model_config()
 
 
 @cache
@@ -274,31 +181,6 @@ def engine_complaint(error: Exception) -> str:
     return f"the engine doesn't take it: {text:.500}"
 
 
-def option_defaults(names: Iterable[str]) -> dict[str, Any]:
-    """vLLM's own values of some options of its command."""
-    from vllm.engine.arg_utils import AsyncEngineArgs
-
-    return {name: getattr(AsyncEngineArgs, name, None) for name in names}
-
-
-def bring_templates(state: Any, template: Callable[[], str | None]) -> None:
-    """Lets a request's own chat template come where vLLM would take the server's; what clients send is vLLM's matter.
-
-    Args:
-        state: of an app whose state vLLM has made.
-        template: called in the context of each request; None for the server's.
-    """
-    renderer = state.online_renderer
-    preprocess = renderer.preprocess_chat
-
-    async def preprocess_chat(
-        request: Any, messages: Any, default_template: str | None, *arguments: Any, **options: Any
-    ) -> Any:
-        return await preprocess(request, messages, template() or default_template, *arguments, **options)
-
-    renderer.preprocess_chat = preprocess_chat
-
-
 def watch_generation(state: Any, wrapped: Callable[[Any], Any]) -> None:
     """Lets the requests of our routes reach the engine through ``wrapped(engine_client)``.
 
@@ -327,64 +209,3 @@ def generation_error(message: str) -> Exception:
     from vllm.exceptions import GenerationError
 
     return GenerationError(message)
-
-
-def decoder(state: Any) -> Callable[[Sequence[int], bool], str]:
-    """Tokens to text by the model's tokenizer; the second argument leaves out special tokens."""
-    tokenizer = state.openai_serving_completion.renderer.tokenizer
-
-    def decode(ids: Sequence[int], skip_special_tokens: bool) -> str:
-        return str(tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens))
-
-    return decode
-
-
-#: What makes vLLM cut what is too long at its end, instead of refusing it.
-CUT_AT_THE_END: Mapping[str, Any] = {"truncate_prompt_tokens": -1, "truncation_side": "right"}
-
-
-async def render_conversation(state: Any, messages: Sequence[Mapping[str, Any]], *, cut: bool = False) -> Any:
-    """A whole conversation as an engine prompt: the chat template's text to its end, no answer begun.
-
-    Args:
-        state: the app's.
-        messages: as in a chat request.
-        cut: what is longer than the context leaves room for loses its end; it is refused otherwise.
-
-    Raises:
-        ValidationError, and what ``request_problems`` names: for messages that can't be rendered, or are longer than
-            the context leaves room for.
-    """
-    request_type, _ = chat_handler()
-    request = request_type.model_validate(
-        {
-            "messages": list(messages),
-            "add_generation_prompt": False,
-            "max_completion_tokens": 1,
-            **(CUT_AT_THE_END if cut else {}),
-        }
-    )
-    rendered = await state.online_renderer.render_chat(request)
-    if hasattr(rendered, "error"):
-        raise ValueError(rendered.error.message)
-    _, (prompt,) = rendered
-    return prompt
-
-
-def tokens_prompt(state: Any, ids: Sequence[int]) -> Any:
-    """Tokens as an engine prompt; what is longer than the context leaves room for loses its end."""
-    from vllm.inputs import tokens_input
-
-    return tokens_input(list(ids[: state.engine_client.model_config.max_model_len - 1]))
-
-
-def prompt_tokens(state: Any, prompt: Any) -> int:
-    """The length of an engine prompt in tokens."""
-    from vllm.renderers.inputs.preprocess import extract_prompt_len
-
-    return int(extract_prompt_len(state.engine_client.model_config, prompt))
-
-
-def gpu_share() -> float:
-    """The share of a GPU's memory that vLLM takes unless told otherwise."""
-    return float(option_defaults(["gpu_memory_utilization"])["gpu_memory_utilization"])

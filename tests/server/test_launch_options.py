@@ -11,7 +11,7 @@ import pytest
 from tests.servers import free_port, wait_for
 
 from motet_decoding.errors import LaunchError
-from motet_server import launch, vllm_private
+from motet_server import launch, launch_private
 from motet_server.adapters.settings import AdapterOptions
 from motet_server.command import ServeCommand
 
@@ -45,7 +45,7 @@ def command(model: str, *vllm: str, port: int = 0) -> ServeCommand:
     ],
 )
 def test_an_option_that_would_move_the_server_is_refused_by_its_name(model, monkeypatch, arguments, told):
-    monkeypatch.setattr(vllm_private, "serve", lambda options: pytest.fail(f"served {options}"))
+    monkeypatch.setattr(launch_private, "serve", lambda options: pytest.fail(f"served {options}"))
     with pytest.raises(LaunchError) as refused:
         launch.serve(command(model, *arguments))
     assert told in str(refused.value)
@@ -62,7 +62,7 @@ def test_what_a_config_file_says_is_served_at_the_address_that_is_shown(model, m
             wait_for(lambda: shown.append(capfd.readouterr().out) or "curl" in "".join(shown))
         shown.append(f"{options.host}:{options.port}")
 
-    monkeypatch.setattr(vllm_private, "serve", serve)
+    monkeypatch.setattr(launch_private, "serve", serve)
     launch.serve(command(model, "--config", str(file)))
     *block, address = shown
     assert f"curl http://{address}/v1/chat/completions" in "".join(block)
@@ -71,7 +71,7 @@ def test_what_a_config_file_says_is_served_at_the_address_that_is_shown(model, m
 
 def test_a_node_without_a_server_needs_no_port_and_shows_none(model, monkeypatch, capfd):
     served = []
-    monkeypatch.setattr(vllm_private, "serve", served.append)
+    monkeypatch.setattr(launch_private, "serve", served.append)
     with socket.create_server(("127.0.0.1", 0)) as other:
         launch.serve(command(model, "--headless", port=other.getsockname()[1]))
     assert served[0].headless

@@ -80,9 +80,9 @@ async def test_a_reward_that_is_no_number_names_its_conversation():
 
 _CHILD = """
 import time
-from motet_server import reward_process, vllm_private
-vllm_private.parse_options = lambda arguments, defaults: None
-vllm_private.serve = lambda options: (print("serves", flush=True), time.sleep(600))
+from motet_server import launch_private, reward_process
+launch_private.parse_options = lambda arguments, defaults: None
+launch_private.serve = lambda options: (print("serves", flush=True), time.sleep(600))
 import os
 reward_process.main(os.getppid(), [])
 """

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import pytest
 
 import motet_server
-from motet_decoding.errors import LaunchError
 from motet_server import bounds, vllm_private
 
 pytestmark = pytest.mark.engine
@@ -34,57 +33,7 @@ def test_no_other_file_of_the_server_imports_vllm():
                 else []
             )
         }
-        assert "vllm" not in names or file.name == "vllm_private.py", file
-
-
-def test_options_are_read_by_vllm_over_our_defaults(tmp_path):
-    options = vllm_private.parse_options(
-        [str(tmp_path), "--max_model_len", "1k", "-tp", "2"], {"host": "127.0.0.1", "enforce_eager": True}
-    )
-    assert (options.model_tag, options.max_model_len, options.tensor_parallel_size) == (
-        str(tmp_path),
-        1000,
-        2,
-    )
-    assert (options.host, options.enforce_eager) == ("127.0.0.1", True)
-    options = vllm_private.parse_options([str(tmp_path), "--no-enforce-eager"], {"enforce_eager": True})
-    assert options.enforce_eager is False
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["--gpu-memory-utilisation", "0.5"], "--gpu-memory-utilization"),
-        (["--max-model-len", "many"], "max-model-len"),
-        (["--enable-auto-tool-choice"], "--tool-call-parser"),
-        (
-            ["--max-model-len", "64", "late-model"],
-            "late-model: not an option; if it is the model, it comes first",
-        ),
-    ],
-)
-def test_vllms_complaint_about_an_option_is_passed_on(arguments, told):
-    with pytest.raises(LaunchError) as refused:
-        vllm_private.parse_options(["model", *arguments], {})
-    assert told in str(refused.value)
-
-
-def test_options_the_launch_reads_and_sets_are_vllms():
-    options = vllm_private.parse_options(["model"], {})
-    for name in (
-        *(
-            "model_tag",
-            "model",
-            "tokenizer",
-            "tokenizer_mode",
-            "chat_template",
-            "served_model_name",
-            "api_key",
-        ),
-        *("ssl_certfile", "uvicorn_log_level", "use_tqdm_on_load", "hf_overrides", "logits_processors"),
-        *("compilation_config", "max_model_len", "enforce_eager"),
-    ):
-        assert hasattr(options, name), name
+        assert "vllm" not in names or file.name.endswith("_private.py"), file
 
 
 @pytest.mark.parametrize("get", [vllm_private.chat_handler, vllm_private.completion_handler])
@@ -187,13 +136,6 @@ def test_our_plugin_is_what_vllm_expects_of_one():
     assert isinstance(MotetEndpoints(), EndpointPlugin)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("expert", True), ("untemplated", False)])
-def test_a_missing_chat_template_is_noticed(models, name, expected):
-    options = vllm_private.parse_options([str(getattr(models, name))], {"enforce_eager": True})
-    options.model = options.model_tag
-    assert vllm_private.has_chat_template(options) is expected
-
-
 def test_adapters_are_told_to_vllm_under_a_name_that_keys_its_cache(tmp_path):
     from vllm.v1.core import kv_cache_utils
 
@@ -222,35 +164,6 @@ def test_what_vllm_looks_up_by_a_requests_model_is_what_is_put_in():
     assert found == "its request"
 
 
-def test_every_chat_is_rendered_where_an_adapters_template_is_brought():
-    from vllm.entrypoints.serve.tokenize.serving import ServingTokenization
-    from vllm.renderers.online_renderer import OnlineRenderer
-
-    assert list(inspect.signature(OnlineRenderer.preprocess_chat).parameters)[1:4] == [
-        "request",
-        "messages",
-        "default_template",
-    ]
-    for renders in (OnlineRenderer.render_chat, OnlineRenderer.render_responses):
-        assert "self.preprocess_chat(" in inspect.getsource(renders)
-    assert "online_renderer.preprocess_chat(" in inspect.getsource(ServingTokenization)
-
-
-@pytest.mark.anyio
-async def test_a_requests_own_template_comes_before_the_servers():
-    seen = []
-
-    async def preprocess_chat(request, messages, default_template, **options):
-        seen.append((default_template, options))
-
-    state = SimpleNamespace(online_renderer=SimpleNamespace(preprocess_chat=preprocess_chat))
-    own: list[str | None] = [None, "own"]
-    vllm_private.bring_templates(state, lambda: own.pop(0))
-    for _ in range(2):
-        await state.online_renderer.preprocess_chat(1, 2, default_template="server's", tool_dicts=None)
-    assert seen == [("server's", {"tool_dicts": None}), ("own", {"tool_dicts": None})]
-
-
 def test_the_engine_has_what_the_shelf_calls():
     from vllm.v1.engine.async_llm import AsyncLLM
     from vllm.v1.engine.exceptions import EngineDeadError
@@ -261,16 +174,6 @@ def test_the_engine_has_what_the_shelf_calls():
     assert not vllm_private.engine_is_dead(RuntimeError())
     told = vllm_private.engine_complaint(RuntimeError("Call to add_lora method failed: no\n such module"))
     assert told == "the engine doesn't take it: no such module"
-
-
-def test_options_that_motet_has_others_for_are_vllms():
-    assert vllm_private.option_defaults(["max_loras", "max_cpu_loras", "default_mm_loras"]) == {
-        "max_loras": 1,
-        "max_cpu_loras": None,
-        "default_mm_loras": None,
-    }
-    assert 0 < vllm_private.gpu_share() < 1
-    assert vllm_private.parse_options(["model"], {}).lora_modules is None
 
 
 @pytest.mark.anyio

@@ -41,7 +41,7 @@ def check_lora_options(options: Any) -> None:
     Raises:
         LaunchError: naming the option and what to use.
     """
-    from motet_server.vllm_private import option_defaults
+    from motet_server.launch_private import option_defaults
 
     for name, default in option_defaults(_OURS).items():
         if getattr(options, name, default) != default:

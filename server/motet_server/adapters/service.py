@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from motet_alignment.store import Adapter, AdapterStore, check
-from motet_server import metrics, vllm_private
+from motet_server import metrics, rendering_private, vllm_private
 from motet_server.adapters.copies import Copies
 from motet_server.adapters.engine import VllmEngine
 from motet_server.adapters.entry import Entry
@@ -52,7 +52,7 @@ class AdapterService:
 
     async def start(self) -> None:
         """Loads what is published and follows what will be; the engine must answer by now."""
-        vllm_private.bring_templates(self.state, chat_template.get)
+        rendering_private.bring_templates(self.state, chat_template.get)
         await self.keeper.start()
 
     def cards(self) -> list[tuple[str, str | None, bool]]:

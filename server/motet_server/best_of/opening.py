@@ -11,7 +11,7 @@ from motet_decoding.best_of.scorer import Scorer
 from motet_decoding.best_of.total import TotalScorer
 from motet_decoding.best_of.vote import Extractor
 from motet_decoding.errors import RequestError
-from motet_server import vllm_private
+from motet_server import rendering_private, vllm_private
 from motet_server.adapters.leases import Leases
 from motet_server.best_of.contest import Contest
 from motet_server.best_of.notices import Notices
@@ -67,7 +67,7 @@ async def open_contest(order: Order, scorers: Scorers, state: Any, leases: Lease
         messages=order.messages,
         continued=bool(getattr(order.request, "continue_final_message", False)),
         model=order.adapter or order.request.model or "",
-        decode=vllm_private.decoder(state),
+        decode=rendering_private.decoder(state),
         notices=Notices() if best_of.provisional else None,
     )
 

@@ -14,7 +14,7 @@ from motet_decoding.best_of.candidate import Candidate, Need, Question
 from motet_decoding.best_of.scorer import ScorerError
 from motet_decoding.errors import RequestError
 from motet_decoding.together import together
-from motet_server import vllm_private
+from motet_server import rendering_private, vllm_private
 from motet_server.best_of.conversations import Decode, whole
 from motet_server.reward_adapter import RewardAdapter
 from motet_server.reward_models import RewardModels
@@ -60,7 +60,7 @@ class AdapterScorer:
 
     async def _prompt(self, question: Question, candidate: Candidate) -> Any:
         if question.messages is None:
-            return vllm_private.tokens_prompt(
+            return rendering_private.tokens_prompt(
                 self._adapter.state, (*question.prompt_ids, *candidate.token_ids)
             )
         messages = whole(question.messages, candidate.text, continued=question.continued)

@@ -120,9 +120,9 @@ class Scorers:
         return RemoteScorer(name, where, os.environ.get(KEY), timeout, self._decode)
 
     def _decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
-        from motet_server import vllm_private
+        from motet_server import rendering_private
 
-        return vllm_private.decoder(self._state)(ids, skip_special_tokens)
+        return rendering_private.decoder(self._state)(ids, skip_special_tokens)
 
     def _registered(self, kind: str, argument: str | None, field: str) -> Scorer:
         from motet_server.best_of.functions import OwnScorer

@@ -10,7 +10,7 @@ from tests.server.making import publish
 
 from motet_alignment.store import AdapterStore
 from motet_decoding.errors import LaunchError
-from motet_server import vllm_private
+from motet_server import launch_private
 from motet_server.adapters.launch import Prepared, adapter_lines, prepare_adapters
 from motet_server.adapters.settings import AdapterOptions
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.engine
 
 
 def prepare(model: Path, *arguments: str, bundled: Path | None = None, **asked: Any) -> tuple[Any, Any]:
-    options = vllm_private.parse_options(
+    options = launch_private.parse_options(
         [str(model), *arguments], {"model": str(model), "enforce_eager": True}
     )
     prepared = prepare_adapters(AdapterOptions(**asked), str(model), options, bundled=bundled)

@@ -44,7 +44,7 @@ class Scorers:
 async def opened(
     monkeypatch: Any, best_of: dict[str, Any], untold: str | None = None
 ) -> tuple[Contest, Scorers]:
-    monkeypatch.setattr(opening.vllm_private, "decoder", lambda state: None)
+    monkeypatch.setattr(opening.rendering_private, "decoder", lambda state: None)
     monkeypatch.setattr(opening.vllm_private, "not_told", lambda state, need: untold)
     request = SimpleNamespace(model="toy", continue_final_message=False)
     order = SimpleNamespace(

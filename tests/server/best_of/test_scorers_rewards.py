@@ -12,7 +12,7 @@ from tests.server.best_of.judging import CHAT, TEXT, candidate
 
 from motet_decoding.best_of.candidate import Candidate, Question
 from motet_decoding.best_of.scorer import ScorerError
-from motet_server import vllm_private
+from motet_server import launch_private, rendering_private
 from motet_server.adapters.leases import chat_template
 from motet_server.best_of.conversations import whole
 from motet_server.best_of.rewards import AdapterScorer, ModelScorer
@@ -54,7 +54,7 @@ def rendering(models):
     from vllm.renderers.online_renderer import OnlineRenderer
 
     options = ["--max-model-len", str(CONTEXT), "--enforce-eager"]
-    arguments = vllm_private.parse_options([str(models.expert), *options], {"model": str(models.expert)})
+    arguments = launch_private.parse_options([str(models.expert), *options], {"model": str(models.expert)})
     config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config()
     online = OnlineRenderer(
         config.model_config,
@@ -64,7 +64,7 @@ def rendering(models):
         chat_template_content_format="auto",
     )
     state = SimpleNamespace(online_renderer=online, engine_client=Engine(config.model_config))
-    vllm_private.bring_templates(state, chat_template.get)
+    rendering_private.bring_templates(state, chat_template.get)
     return state
 
 
@@ -86,7 +86,11 @@ async def test_candidates_are_scored_as_the_end_of_the_conversation_in_their_ord
     scores = await scorer.score(CHAT, candidates)
     assert [lora for _, lora in engine.seen] == ["the adapter"] * 3
     rendered = [
-        (await vllm_private.render_conversation(rendering, whole(CHAT.messages, each.text, continued=False)))
+        (
+            await rendering_private.render_conversation(
+                rendering, whole(CHAT.messages, each.text, continued=False)
+            )
+        )
         for each in candidates
     ]
     assert [ids for ids, _ in engine.seen] == [prompt["prompt_token_ids"] for prompt in rendered]
@@ -204,6 +208,6 @@ def test_vllms_pooling_server_knows_what_it_is_sent():
         ClassificationCompletionRequest,
     )
 
-    sent = {"use_activation", "cache_salt", *vllm_private.CUT_AT_THE_END}
+    sent = {"use_activation", "cache_salt", *rendering_private.CUT_AT_THE_END}
     assert sent | {"messages", "add_generation_prompt"} <= set(ClassificationChatRequest.model_fields)
     assert sent | {"input"} <= set(ClassificationCompletionRequest.model_fields)
