@@ -1,8 +1,8 @@
 """Who decides: a scorer, a sum of scorers, a vote, or a vote weighted by one, as the name in a request says it.
 
-A sum lets a reward be outweighed by what the model itself finds unlikely: r + w log p is regularised best-of-N (Jinnai et
-al. 2024, with the divergence KL), which for larger N drifts less to whatever the reward is wrong about than r alone. As
-log p is a sum over the tokens, ``likelihood:sum``, it also favours short answers; its mean, ``likelihood``, doesn't.
+A sum lets a reward be outweighed by what the model itself finds unlikely: r + w log p is regularised best-of-N (Jinnai
+et al. 2024, by the KL divergence), which for larger N drifts less to whatever the reward is wrong about than r alone.
+A log p that is summed over the tokens, ``likelihood:sum``, also favours short answers; its mean, ``likelihood``, doesn't.
 """
 
 from __future__ import annotations
