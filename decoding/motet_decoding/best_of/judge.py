@@ -2,7 +2,7 @@
 
 A sum lets a reward be outweighed by what the model itself finds unlikely: r + w log p is regularised best-of-N (Jinnai
 et al. 2024, by the KL divergence), which for larger N drifts less to whatever the reward is wrong about than r alone.
-A log p that is summed over the tokens, ``likelihood:sum``, also favours short answers; its mean, ``likelihood``, doesn't.
+Summed over the tokens (``likelihood:sum``), log p favours short answers besides; their mean (``likelihood``) doesn't.
 """
 
 from __future__ import annotations
