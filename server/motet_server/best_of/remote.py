@@ -125,7 +125,3 @@ class RemoteScorer:
             return json.loads(found)
         except (ValueError, RecursionError):
             raise ScorerError(f"{self.name} answers no JSON") from None
-
-    async def close(self) -> None:
-        """Ends its connections."""
-        await self._client.aclose()

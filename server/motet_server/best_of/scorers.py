@@ -101,13 +101,6 @@ class Scorers:
             raise RequestError(field, f"there is no scorer {name!r:.80}; this server has {known}")
         return self._registered(kind, argument, field)
 
-    async def close(self) -> None:
-        """Ends connections to remote scorers."""
-        for scorer in self._own.values():
-            close = getattr(scorer, "close", None)
-            if close is not None:
-                await close()
-
     # Somebody's own
 
     def _start(self, name: str, where: str) -> Scorer:

@@ -221,7 +221,6 @@ async def test_somebodys_own_are_there_by_name_and_take_no_argument(tmp_path):
     assert (await mine.resolve("far", FIELD, None)).name == "far"
     assert "longest takes nothing behind a colon" in (await refusal(mine, "longest:x")).message
     assert (await refusal(mine, "nobody")).message.endswith("likelihood, longest, far, vote")
-    await mine.close()
     file.unlink()
     with pytest.raises(LaunchError, match="--scorer longest"):
         scorers(scorers={"longest": f"python:{file}:longest"})

@@ -189,7 +189,6 @@ async def test_a_real_server_is_asked_past_any_proxy(monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         far = RemoteScorer("far", f"http://127.0.0.1:{server.server_port}/", None, 60.0, decode)
         assert await far.score(CHAT, [candidate(0, "a"), candidate(1, "bcd")]) == [1.0, 3.0]
-        await far.close()
         server.shutdown()
     with pytest.raises(ScorerError, match=r"far can't be reached \(ConnectError\)"):
         await RemoteScorer("far", f"http://127.0.0.1:{server.server_port}/", None, 60.0, decode).score(
