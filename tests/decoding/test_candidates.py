@@ -115,6 +115,17 @@ async def test_no_stop_string_ends_an_answer_before_its_fewest_tokens(least, tex
 
 
 @pytest.mark.anyio
+async def test_no_part_is_asked_for_more_tokens_than_it_may_have():
+    made, engine = source(lambda begun, seed: "0123456789"[len(begun) :], min_tokens=9)
+    begun = await made.draw(0, tokens=4)
+    await made.draw(0, after=begun, part=1, tokens=3)
+    assert [(sampling.min_tokens, sampling.max_tokens) for _, sampling, *_ in engine.asked] == [
+        (4, 4),
+        (3, 3),
+    ]
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("ending", ["abort", "error"])
 async def test_a_request_that_the_engine_gave_up_is_no_candidate(ending):
     made, engine = source(lambda *_: "half an ans")

@@ -101,13 +101,16 @@ async def test_an_answer_in_parts_reads_as_one_in_one(make):
         prompt = [tokenizer.bos_token_id, *texts(tokenizer, rng)]
         ids = [*texts(tokenizer, rng), tokenizer.eos_token_id][: rng.choice([4, 99])]
         stop = rng.choice([[], ["o"], ["b.", "\n"], [" thre"]])
+        include, skip = rng.random() < 0.3, rng.random() < 0.7
         made = EngineSource(
             Engine(tokenizer, prompt, ids),
             {"type": "token", "prompt_token_ids": prompt},
-            SamplingParams(max_tokens=len(ids), stop=stop),
+            SamplingParams(
+                max_tokens=len(ids), stop=stop, include_stop_str_in_output=include, skip_special_tokens=skip
+            ),
             "id",
             needs=[],
-            decode=lambda some: tokenizer.decode(some, skip_special_tokens=True),
+            decode=lambda some, skip=skip: tokenizer.decode(some, skip_special_tokens=skip),
             options={},
         )
         whole = await made.draw(0)
