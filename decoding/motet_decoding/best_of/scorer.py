@@ -14,8 +14,8 @@ class Scorer(Protocol):
     Attributes:
         name: what answers and metrics call it.
         needs: what candidates must carry for it.
-        alone: a candidate's score depends on nothing but its tokens: it may be scored as soon as it ends, equal ones
-            once.
+        alone: a candidate's score depends on no other candidate: it may be scored as soon as it ends. Equal ones are
+            given the first one's score, and are scored once where ``needs`` is empty.
     """
 
     name: str
