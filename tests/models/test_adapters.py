@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from motet_alignment.store import AdapterStore, fingerprint
@@ -9,6 +11,8 @@ from motet_benchmarks import gym
 from motet_benchmarks.toys.adapted import Scorer
 from motet_benchmarks.toys.adapters import DPO, NAMES, REWARD, SFT
 from motet_benchmarks.toys.answers import answers
+from motet_benchmarks.toys.drawing import drawn
+from motet_benchmarks.toys.own import merged
 from motet_benchmarks.toys.ppo import PPO
 from motet_models import ADAPTERS, EXPERT
 
@@ -82,3 +86,29 @@ def test_the_reward_adapter_puts_right_above_mistaken():
     worse = scorer([(problem, problem.mistakes[0].text) for problem in problems])
     above = sum(one > other for one, other in zip(best, worse, strict=True))
     assert above / len(problems) >= 0.8
+
+
+def test_the_reward_adapter_finds_right_answers_among_the_sft_adapters():
+    """Of four answers the best by it is right more often than one alone; the card says how often it errs."""
+    model, tokenizer = merged(EXPERT, STORE.get(SFT).path)
+    problems = gym.instances("test", count=4, seed=1)
+    said = drawn(problems, tokenizer, model, each=4, seed=0)
+    scores = iter(
+        Scorer(EXPERT, STORE.get(REWARD).path)(
+            [(one, text) for one, texts in zip(problems, said, strict=True) for text in texts]
+        )
+    )
+    alone, best = 0.0, 0
+    for problem, texts in zip(problems, said, strict=True):
+        graded = [(next(scores), problem.grade(text)) for text in texts]
+        alone += sum(right for _, right in graded) / len(graded)
+        best += max(graded, key=lambda one: one[0])[1]
+    assert best / len(problems) > alone / len(problems) + 0.01
+
+
+def test_the_reward_adapter_says_what_it_came_of():
+    told = STORE.get(REWARD).manifest
+    assert [Path(file.path).name for file in told.data] == ["more-judgements-0.jsonl", "answers-0.jsonl"]
+    (former,) = told.parents
+    assert former.startswith(f"{REWARD}@")
+    assert former != STORE.get(REWARD).reference

@@ -52,7 +52,9 @@ def test_the_adapters_measured_are_worth_bundling(record):
     measured = record.adapters.measured
     assert measured.sft_gain.low > 0
     assert measured.dpo_gain.value > 0
-    assert all(one.reward.pairs.low >= 0.8 for one in measured.seeds)
+    judges = {one.seed: one.reward for one in measured.seeds if one.reward is not None}
+    assert tuple(judges) == record.adapters.recipe.judged
+    assert all(one.pairs.low >= 0.8 for one in judges.values())
 
 
 def test_what_is_on_record_is_what_is_bundled(record):

@@ -13,8 +13,12 @@ from motet_benchmarks import gym
 from motet_benchmarks.gym.examples import SHORTCUT, pick
 from motet_benchmarks.statistics import Difference, Share, difference, share
 from motet_benchmarks.toys.adapters import DPO, REWARD, SFT, Run
+from motet_benchmarks.toys.own import merged
 from motet_benchmarks.trials import COUNT
 from motet_decoding.contrast import Contrast
+
+#: Answers of the SFT adapter to each test problem that the reward adapter's pairs come of.
+_DRAWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,9 @@ class Judge:
     """The family's shortcut alone."""
     worked: Share
     """Worked steps: right ones against those with an error in them."""
+    own: Share
+    """A right and a wrong answer of the SFT adapter's, for each problem where some of eight drawn at temperature 1 are
+    right and some wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,8 @@ class Seed:
     """Problems that SFT got wrong and DPO learnt from."""
     sft: Policy
     dpo: Policy
-    reward: Judge
+    reward: Judge | None
+    """None where this seed trained none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +115,22 @@ class Measuring:
     def add(self, run: Run, say: Callable[[str], None]) -> None:
         """Measure the adapters of one seed."""
         policies = {name: self._policy(name, run.adapters[name].path) for name in (SFT, DPO)}
-        judge, right = self._judge(run.adapters[REWARD].path)
+        judge: Judge | None = None
+        if REWARD in run.adapters:
+            judge, right = self._judge(run.adapters[REWARD].path, run.adapters[SFT].path)
+            if not self._families:
+                self._families = self._by_family(right)
         self._seeds.append(Seed(run.seed, run.minutes, run.pairs, policies[SFT], policies[DPO], judge))
-        if not self._families:
-            self._families = self._by_family(right)
         for name, policy in policies.items():
             say(
                 f"seed {run.seed}: {name} {policy.plain.value:.1%}, with steps {policy.worked.value:.1%}, "
                 f"against the amateur {policy.contrast.value:.1%}"
             )
-        say(
-            f"seed {run.seed}: {REWARD} {judge.pairs.value:.1%} of pairs, {judge.shortcut.value:.1%} of shortcuts, "
-            f"{judge.worked.value:.1%} of worked steps"
-        )
+        if judge is not None:
+            say(
+                f"seed {run.seed}: {REWARD} {judge.pairs.value:.1%} of pairs, {judge.shortcut.value:.1%} of shortcuts, "
+                f"{judge.worked.value:.1%} of worked steps, {judge.own.value:.1%} of {SFT}'s answers"
+            )
 
     def results(self) -> Adapted:
         """All figures. Raises ValueError before a run was added."""
@@ -158,7 +169,7 @@ class Measuring:
         said = answers(problems, self._tokenizer, model, amateur=self._amateur, contrast=contrast)
         return [problem.grade(text) for problem, text in zip(problems, said, strict=True)]
 
-    def _judge(self, adapter: Path) -> tuple[Judge, list[bool]]:
+    def _judge(self, adapter: Path, sft: Path) -> tuple[Judge, list[bool]]:
         scorer = Scorer(self._expert, adapter)
         rng = random.Random("the mistakes to be judged")
         pairs = self._above(
@@ -166,12 +177,27 @@ class Measuring:
         )
         shortcut = self._above(scorer, [(one, one.mistakes[0].text) for one in self._plain])
         worked = self._above(scorer, [(one, one.mistaken(one.mistakes[-1])) for one in self._worked])
-        return Judge(share(pairs), share(shortcut), share(worked)), pairs
+        own = self._own(scorer, sft)
+        return Judge(share(pairs), share(shortcut), share(worked), share(own)), pairs
 
     def _above(self, scorer: Scorer, pairs: Sequence[tuple[gym.Instance, str]]) -> list[bool]:
         right = scorer([(problem, problem.target) for problem, _ in pairs])
         wrong = scorer(pairs)
         return [one > other for one, other in zip(right, wrong, strict=True)]
+
+    def _own(self, scorer: Scorer, sft: Path) -> list[bool]:
+        """For each problem with both among the SFT adapter's answers: the first right one above the first wrong one."""
+        from motet_benchmarks.toys import drawing
+
+        model, tokenizer = merged(self._expert, sft)
+        right, wrong = [], []
+        said = drawing.drawn(self._plain, tokenizer, model, each=_DRAWN, seed=0)
+        for problem, texts in zip(self._plain, said, strict=True):
+            first = {problem.grade(text): (problem, text) for text in reversed(texts)}
+            if len(first) == 2:
+                right.append(first[True])
+                wrong.append(first[False])
+        return [one > other for one, other in zip(scorer(right), scorer(wrong), strict=True)]
 
     def _by_family(self, judged: Sequence[bool]) -> dict[str, Family]:
         names = [problem.family for problem in self._plain]

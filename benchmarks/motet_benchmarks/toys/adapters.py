@@ -5,34 +5,31 @@ Trained by what `motet train` runs, on data as `motet models examples` writes it
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from motet_alignment.store import Adapter, AdapterStore, fingerprint
 from motet_alignment.train import DpoSettings, RewardSettings, SftSettings, TrainSettings, train
 from motet_benchmarks.gym.examples import (
-    Example,
-    comparison,
     comparisons,
     demonstrations,
     problems,
     write,
 )
-from motet_benchmarks.gym.instance import Instance
-from motet_benchmarks.toys.files import replace_folder
 from motet_benchmarks.toys.kept import once
+from motet_benchmarks.toys.own import own_mistakes, own_pairs
 from motet_benchmarks.toys.settings import AdapterRecipe, Adapting
 
 SFT, DPO, REWARD = NAMES = ("motet-sft", "motet-dpo", "motet-reward")
 
 #: What the adapters' manifests call their base.
 BASE = "motet-toy"
+
+#: Problems that the reward adapter's own pairs come of are drawn from here on, where no other training draws.
+_OWN_FROM = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +39,15 @@ class Course:
     reference: str
     """Of its adapter, in the seed's store."""
     minutes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """A file of comparisons that was written."""
+
+    file: str
+    """Its name, in the seed's folder."""
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +77,14 @@ class Trainings:
         self._basis = {"recipe": asdict(recipe), "seed": seed, "expert": fingerprint(str(expert)).weights}
 
     def run(self) -> Run:
-        """SFT, DPO and the reward adapter. Raises AlignmentError where a training can't be done."""
+        """SFT, DPO, and the reward adapter where the recipe wants one of this seed.
+
+        Raises AlignmentError where a training can't be done.
+        """
         start = self.sft()
-        courses = {SFT: start, DPO: self._dpo(start), REWARD: self.reward()}
+        courses = {SFT: start, DPO: self._dpo(start)}
+        if self._seed in self._recipe.judged:
+            courses[REWARD] = self.reward(start)
         return Run(
             self._seed,
             {name: self.store.get(course.reference) for name, course in courses.items()},
@@ -93,16 +104,22 @@ class Trainings:
 
         return self._trained(SFT, settings)
 
-    def reward(self) -> Course:
-        """Puts right answers above mistaken ones."""
-        how = self._recipe.reward
+    def reward(self, start: Course) -> Course:
+        """Puts right answers above mistaken ones: first the gym's mistakes, then those of the SFT adapter as well."""
 
-        def settings() -> TrainSettings:
-            data = self._work / f"judgements-{self._seed}.jsonl"
-            write(data, comparisons(seed=3 * self._seed + 2, worked=how.worked), count=how.problems)
-            return RewardSettings.model_validate(self._options(REWARD, how, data))
+        def first() -> TrainSettings:
+            return RewardSettings.model_validate(
+                self._options(REWARD, self._recipe.reward, self._judgements(), folder="first")
+            )
 
-        return self._trained(REWARD, settings)
+        def further() -> TrainSettings:
+            data = self._judgements(further=True), self._own(start)
+            options = self._options(REWARD, self._recipe.judge, *data)
+            return RewardSettings.model_validate({**options, "from": known.reference})
+
+        known = self._trained(REWARD, first, kept="first")
+        judge = self._trained(REWARD, further)
+        return Course(judge.reference, known.minutes + judge.minutes)
 
     def _dpo(self, start: Course) -> Course:
         how = self._recipe.dpo
@@ -122,11 +139,36 @@ class Trainings:
 
         return self._trained(DPO, settings)
 
-    def _options(self, name: str, adapting: Adapting, data: Path) -> dict[str, object]:
+    def _judgements(self, *, further: bool = False) -> Path:
+        """A file of the gym's pairs, for the one course or the other."""
+        how = self._recipe.judge if further else self._recipe.reward
+        seed = _OWN_FROM + 1000 + self._seed if further else 3 * self._seed + 2
+        data = self._work / f"{'more-' if further else ''}judgements-{self._seed}.jsonl"
+        write(data, comparisons(seed=seed, worked=how.worked), count=how.problems)
+        return data
+
+    def _own(self, start: Course) -> Path:
+        """A file of pairs of the SFT adapter's own answers."""
+        how, data = self._recipe.own, self._work / f"answers-{self._seed}.jsonl"
+
+        def make() -> Pairs:
+            asked = list(islice(problems(seed=_OWN_FROM + self._seed, worked=how.worked), how.problems))
+            found = own_pairs(self._expert, self.store.get(start.reference).path, asked, how, self._seed)
+            made = Pairs(data.name, write(data, found, count=len(found)))
+            self._say(
+                f"seed {self._seed}: {made.count:,} pairs of answers of {start.reference} to {how.problems:,} problems"
+            )
+            return made
+
+        return self._work / once(self._work / "answers.json", Pairs, self._basis, make).file
+
+    def _options(
+        self, name: str, adapting: Adapting, *data: Path, folder: str | None = None
+    ) -> dict[str, object]:
         return {
             "model": str(self._expert),
             "name": name,
-            "data": (data,),
+            "data": data,
             "rank": adapting.rank,
             "learning_rate": adapting.rate,
             "batch_tokens": adapting.batch_tokens,
@@ -134,11 +176,11 @@ class Trainings:
             "held_out": 0.0,
             "seed": self._seed,
             "store": self.store.root,
-            "folder": self._work / f"{name}-{self._seed}",
+            "folder": self._work / f"{folder or name}-{self._seed}",
             "resume": False,
         }
 
-    def _trained(self, name: str, settings: Callable[[], TrainSettings]) -> Course:
+    def _trained(self, name: str, settings: Callable[[], TrainSettings], kept: str | None = None) -> Course:
         def make() -> Course:
             asked = settings()
             began = time.monotonic()
@@ -149,90 +191,4 @@ class Trainings:
             self._say(f"seed {self._seed}: {course.reference} in {course.minutes:.1f} min")
             return course
 
-        return once(self._work / f"{name}.json", Course, self._basis, make)
-
-
-def own_mistakes(expert: Path, adapter: Path, asked: Sequence[Instance]) -> list[Example]:
-    """The problems that the expert with `adapter` gets wrong, each with the right answer and its own."""
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from motet_benchmarks.toys.answers import answers
-
-    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(expert), str(adapter)).eval()
-    said = answers(asked, AutoTokenizer.from_pretrained(expert), model)
-    # An empty answer, or one that begins or ends in blanks, is none that a data file may hold.
-    return [
-        comparison(problem, text)
-        for problem, text in zip(asked, said, strict=True)
-        if text and text == text.strip() and not problem.grade(text)
-    ]
-
-
-@contextmanager
-def renewed(folder: Path, keep: Sequence[str] = ()) -> Iterator[AdapterStore]:
-    """A store beside `folder` that takes its place when whole; the adapters named in `keep` move over as they are."""
-    beside = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    for name in keep:
-        shutil.copytree(folder / name, beside / name)
-    yield AdapterStore(beside)
-    # What only writers need, and an installed package has none.
-    for name in (".locks", ".staging"):
-        shutil.rmtree(beside / name, ignore_errors=True)
-    for path in beside.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    replace_folder(beside, folder)
-
-
-def publish(run: Run, expert: Path, folder: Path) -> dict[str, str]:
-    """Make `folder` a store that holds the run's adapters and nothing else; returns each name's version.
-
-    Raises StoreError.
-    """
-    known: dict[str, str] = {}
-    with renewed(folder) as store:
-        for adapter in run.adapters.values():
-            known[adapter.reference] = copy(adapter, store, expert, known).reference
-    return versions(folder)
-
-
-def copy(adapter: Adapter, store: AdapterStore, expert: Path, known: Mapping[str, str]) -> Adapter:
-    """Publish an adapter of the expert in another store; `known`: what references it was trained from are there.
-
-    Manifests name data files without the folder they lay in, and the base as everybody knows it. Raises StoreError.
-    """
-    told = adapter.manifest
-    # With another name of the base in its files an adapter has another version.
-    return store.publish(
-        adapter.path,
-        name=told.name,
-        kind=adapter.kind,
-        base=fingerprint(str(expert)).model_copy(update={"name": BASE}),
-        base_folder=expert,
-        parents=[known.get(parent, parent) for parent in told.parents],
-        data=[file.model_copy(update={"path": Path(file.path).name}) for file in told.data],
-        settings={**told.settings, "model": BASE, **_started(told.settings, known)},
-        metrics=told.metrics,
-    )
-
-
-def _started(settings: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, str]:
-    """What the settings say of the adapter that training went on from, by its new name."""
-    start = settings.get("from")
-    return {"from": known.get(start, start)} if start else {}
-
-
-def versions(folder: Path, names: Sequence[str] = NAMES) -> dict[str, str]:
-    """The current version of each adapter in `folder`, every file of it read and checked.
-
-    Raises StoreError naming an adapter that is missing or damaged.
-    """
-    store = AdapterStore(folder)
-    found = {}
-    for name in names:
-        adapter = store.get(name)
-        store.verify(adapter)
-        found[name] = adapter.version
-    return found
+        return once(self._work / f"{kept or name}.json", Course, self._basis, make)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from motet_benchmarks.statistics import Difference, Share
 from motet_benchmarks.toys.adapted import Seed
@@ -14,6 +14,7 @@ from motet_benchmarks.toys.record import MadeAdapters
 def adapters_card(made: MadeAdapters, pair: Results, shares: Mapping[str, float]) -> str:
     """The section in Markdown; `pair` are the figures of the models without an adapter."""
     recipe, measured = made.recipe, made.measured
+    judges = {one.seed: one.reward for one in measured.seeds if one.reward is not None}
     return "\n".join(
         [
             _HEAD.format(
@@ -24,10 +25,12 @@ def adapters_card(made: MadeAdapters, pair: Results, shares: Mapping[str, float]
                 asked=recipe.dpo.problems,
                 pairs=measured.seeds[0].pairs,
                 judgements=recipe.reward.problems,
+                further=recipe.judge.problems,
+                own=recipe.own,
                 rank=recipe.sft.rank,
                 beta=recipe.beta,
-                minutes=round(sum(sum(one.minutes.values()) for one in measured.seeds) / len(measured.seeds)),
-                threads="one CPU thread" if made.threads == 1 else f"{made.threads} CPU threads",
+                minutes=round(sum(measured.seeds[0].minutes.values())),
+                threads="one CPU thread" if made.threads == 1 else f"up to {made.threads} CPU threads",
             ),
             row("adapter", "version", "learning rate", "minutes"),
             "|---|---|---|---|",
@@ -47,7 +50,9 @@ def adapters_card(made: MadeAdapters, pair: Results, shares: Mapping[str, float]
             "",
             _MEASURED.format(
                 count=measured.count,
-                seeds=_words(measured.seeds),
+                seeds=_words(len(measured.seeds)),
+                reward=REWARD,
+                judged=_words(len(judges)),
                 strength=measured.strength,
                 plausibility=measured.plausibility,
             ),
@@ -64,13 +69,12 @@ def adapters_card(made: MadeAdapters, pair: Results, shares: Mapping[str, float]
             row("SFT minus expert", points(measured.sft_gain), points(measured.sft_worked_gain)),
             row("DPO minus SFT", points(measured.dpo_gain), points(measured.dpo_worked_gain)),
             "",
-            row(
-                "pairs that the reward adapter puts in order", *(f"seed {one.seed}" for one in measured.seeds)
-            ),
-            f"|---|{'---|' * len(measured.seeds)}",
-            row("mistakes as in its data", *(percent(one.reward.pairs) for one in measured.seeds)),
-            row("the family's shortcut", *(percent(one.reward.shortcut) for one in measured.seeds)),
-            row("worked steps with an error", *(percent(one.reward.worked) for one in measured.seeds)),
+            row("pairs that the reward adapter puts in order", *(f"seed {seed}" for seed in judges)),
+            f"|---|{'---|' * len(judges)}",
+            row("mistakes as in its data", *(percent(one.pairs) for one in judges.values())),
+            row("the family's shortcut", *(percent(one.shortcut) for one in judges.values())),
+            row("worked steps with an error", *(percent(one.worked) for one in judges.values())),
+            row("the SFT adapter's own answers", *(percent(one.own) for one in judges.values())),
             "",
             f"Family by family, the bundled adapters (seed {measured.seeds[0].seed}):",
             "",
@@ -96,15 +100,17 @@ _HEAD = """\
 Three LoRAs of rank {rank} for the expert, in the layout of motet's adapter store, trained by `motet train`'s own code
 on training problems of the gym. `{sft}` imitates {demonstrations:,} right answers. `{dpo}` goes on from it: of
 {asked:,} other problems that adapter got {pairs:,} wrong, and DPO (beta {beta:g}) prefers the right answer to its own.
-`{reward}` scores conversations; it learnt from {judgements:,} pairs of a right answer and a systematic mistake. All
-three take {minutes} minutes of training on {threads} (`motet models adapters`).
+`{reward}` scores conversations. It learnt from {judgements:,} pairs of a right answer and a systematic mistake, then
+from {further:,} more and from answers of `{sft}` to {own.problems:,} other problems: of {own.each} to each, drawn at
+temperature 1, up to {own.most} wrong ones against right ones, the beginnings of some, and {own.slips} with a token that
+it might have said instead. All three take {minutes} minutes of training on {threads} (`motet models adapters`).
 """
 
 _MEASURED = """\
-The same {count} test problems a family as above, {seeds} trainings on different problems; the first seed's adapters are
-bundled, whichever fared best. Intervals are 95% (Wilson for shares; differences: every problem's mean over the seeds,
-bootstrap over problems). The contrast is that of the pair, strength {strength} and plausibility {plausibility},
-chosen without adapters. Recipe and rates were chosen on the validation split.
+The same {count} test problems a family as above, {seeds} trainings on different problems, {judged} of `{reward}`; the
+first seed's adapters are bundled, whichever fared best. Intervals are 95% (Wilson for shares; differences: every
+problem's mean over the seeds, bootstrap over problems). The contrast is that of the pair, strength {strength} and
+plausibility {plausibility}, chosen without adapters. Recipe and rates were chosen on the validation split.
 """
 
 
@@ -141,5 +147,5 @@ def row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _words(seeds: Sequence[Seed]) -> str:
-    return {1: "one", 2: "two", 3: "three"}.get(len(seeds), str(len(seeds)))
+def _words(number: int) -> str:
+    return {1: "one", 2: "two", 3: "three"}.get(number, str(number))

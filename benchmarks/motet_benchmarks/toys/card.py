@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from motet_benchmarks.toys.adapters import REWARD
 from motet_benchmarks.toys.adapters_card import adapters_card, percent, points, row
 from motet_benchmarks.toys.evaluate import Line, Results
 from motet_benchmarks.toys.ppo_card import ppo_card
@@ -53,7 +54,7 @@ def card(record: Record, results: Results) -> str:
             *(_line(f"{name} | {_mistaken(shares, name)}", line) for name, line in results.families.items()),
             "",
             *([] if record.adapters is None else [adapters_card(record.adapters, results, shares)]),
-            *([] if record.ppo is None else [ppo_card(record.ppo)]),
+            *([] if record.ppo is None else [ppo_card(record.ppo, record.versions[REWARD])]),
             _LIMITS,
         ]
     )

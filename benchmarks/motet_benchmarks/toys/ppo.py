@@ -13,9 +13,10 @@ from motet_alignment.train import PpoSettings, train
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.gym import examples
 from motet_benchmarks.toys import curves
-from motet_benchmarks.toys.adapters import NAMES, REWARD, SFT, Trainings, copy, renewed
+from motet_benchmarks.toys.adapters import NAMES, REWARD, SFT, Trainings
 from motet_benchmarks.toys.curves import Curve
 from motet_benchmarks.toys.kept import once
+from motet_benchmarks.toys.published import copy, renewed
 from motet_benchmarks.toys.settings import AdapterRecipe, PpoRecipe
 
 PPO, BY_REWARD = "motet-ppo", "motet-ppo-reward"
@@ -74,7 +75,8 @@ def reinforce(
     if seed == adapters.seeds[0]:
         sft, reward = (copy(AdapterStore(bundled).get(name), store, expert, {}) for name in (SFT, REWARD))
     else:
-        sft, reward = (store.get(course.reference) for course in (trainings.sft(), trainings.reward()))
+        start = trainings.sft()
+        sft, reward = (store.get(course.reference) for course in (start, trainings.reward(start)))
     data = work / f"prompts-{seed}.jsonl"
     asked = examples.prompts(seed=_PROMPTS_FROM + seed, worked=recipe.worked)
     examples.write(data, asked, count=recipe.problems)

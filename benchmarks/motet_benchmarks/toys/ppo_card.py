@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from motet_benchmarks.toys.record import MadePpo
 
 
-def ppo_card(made: MadePpo) -> str:
-    """The section in Markdown."""
+def ppo_card(made: MadePpo, bundled: str) -> str:
+    """The section in Markdown; `bundled` is the version of the reward adapter that stands beside."""
     recipe, measured = made.recipe, made.measured
     seeds = measured.seeds
     runs = [*(("reward", one.by_reward) for one in seeds), *(("grader", one.by_grader) for one in seeds)]
@@ -36,6 +36,7 @@ def ppo_card(made: MadePpo) -> str:
                 minutes=round(sum(one.by_grader.minutes for one in seeds) / len(seeds)),
                 threads="one CPU thread" if made.threads == 1 else f"{made.threads} CPU threads",
             ),
+            *([] if made.reward == bundled else [_FORMER.format(reward=REWARD, version=made.reward)]),
             row("answers that are right", *(f"seed {one.seed}" for one in seeds)),
             f"|---|{'---|' * len(seeds)}",
             row("SFT", *(percent(one.sft) for one in seeds)),
@@ -117,6 +118,11 @@ version was better than `{sft}`, `{sft}` itself is what is measured.
 Answers are greedy, and "drawn" ones those at temperature 1, one a problem: what PPO is rewarded for. Problems,
 intervals and seeds are those of the adapters above; another seed's PPO starts from that seed's SFT adapter,
 against that seed's reward adapter. The first seed's is bundled, whichever fared best.
+"""
+
+_FORMER = """\
+That was a former `{reward}`, version `{version}`, and its like of the other seeds; with the one that is bundled now it
+wasn't done.
 """
 
 _SCORES = """\

@@ -11,11 +11,12 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from motet_benchmarks.toys.adapted import Adapted
-from motet_benchmarks.toys.adapters import NAMES, versions
+from motet_benchmarks.toys.adapters import NAMES
 from motet_benchmarks.toys.evaluate import Results
 from motet_benchmarks.toys.files import replace
 from motet_benchmarks.toys.ppo import PPO
 from motet_benchmarks.toys.ppo_measured import PpoMeasured
+from motet_benchmarks.toys.published import versions
 from motet_benchmarks.toys.settings import AdapterRecipe, PpoRecipe, Recipe
 
 WEIGHTS = "model.safetensors"
@@ -55,6 +56,8 @@ class MadePpo:
 
     recipe: PpoRecipe
     version: str
+    reward: str
+    """The version of the first seed's reward adapter, against which PPO learnt to compare."""
     torch: str
     threads: int
     measured: PpoMeasured

@@ -11,13 +11,14 @@ import torch
 from motet_benchmarks.statistics import share
 from motet_benchmarks.toys import curves
 from motet_benchmarks.toys.adapted import Measuring
-from motet_benchmarks.toys.adapters import Trainings, publish
+from motet_benchmarks.toys.adapters import Trainings
 from motet_benchmarks.toys.card import card
 from motet_benchmarks.toys.evaluate import evaluate
 from motet_benchmarks.toys.files import replace
 from motet_benchmarks.toys.kept import once
 from motet_benchmarks.toys.ppo import PpoRun, bundle, reinforce
 from motet_benchmarks.toys.ppo_measured import Outcomes, measured, outcomes
+from motet_benchmarks.toys.published import publish
 from motet_benchmarks.toys.record import ADAPTERS, MadeAdapters, MadePpo, Record, check, write
 from motet_benchmarks.toys.settings import AdapterRecipe, PpoRecipe
 from motet_decoding.contrast import Contrast
@@ -123,7 +124,8 @@ def reinforce_all(
     first = runs[0][0]
     version = bundle(first, folder / "expert", folder / ADAPTERS)
     figures = measured(runs, count=count)
-    made = MadePpo(recipe, version, torch.__version__, first.by_grader.threads, figures)
+    threads = first.by_grader.threads
+    made = MadePpo(recipe, version, first.reward.version, torch.__version__, threads, figures)
     paths = curves.write(
         results.parent,
         {

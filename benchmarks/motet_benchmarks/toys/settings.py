@@ -77,6 +77,24 @@ class Adapting:
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """What the reward adapter learns from answers of the SFT adapter."""
+
+    problems: int = 6000
+    """Of the gym's training split."""
+    worked: float = 0.4
+    """Part of the problems with worked steps that asks for them."""
+    each: int = 8
+    """Answers to each, drawn at temperature 1."""
+    most: int = 8
+    """Pairs of a right and a wrong one of them that a problem gives."""
+    beginnings: float = 0.3
+    """Part of those pairs to which their beginnings come as a pair of their own."""
+    slips: int = 1
+    """Right answers with one token that the adapter might have said instead, of each problem."""
+
+
+@dataclass(frozen=True, slots=True)
 class AdapterRecipe:
     """Everything the bundled adapters depend on, beside the expert."""
 
@@ -87,10 +105,17 @@ class AdapterRecipe:
     its own. Pairs with the gym's mistakes instead, which it hardly makes any more, take what it knows away."""
     reward: Adapting = Adapting(problems=8000, rate=2e-3, worked=0.25)
     """A right answer and one of the gym's mistakes of each problem."""
+    judge: Adapting = Adapting(problems=4000, rate=1e-3, worked=0.25)
+    """The reward adapter goes on, with more such pairs and those of `own` among them: with the gym's mistakes alone it
+    is fooled by the SFT adapter's, the more so the more answers it chooses from."""
+    own: Own = Own()
     beta: float = 0.5
     """How closely DPO keeps to its reference."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Each trains all three, on other problems. The first one's adapters are bundled, however they fare."""
+    """Each trains on other problems. The first one's adapters are bundled, however they fare."""
+    judged: tuple[int, ...] = (0,)
+    """Those of the seeds that also train a reward adapter, which takes longer than all else; the first among them. PPO
+    trains what it needs of the others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from motet_benchmarks.toys import Recipe, Training, answers
+from motet_benchmarks.toys import Recipe, Training, answers, drawing
 from motet_benchmarks.toys.build import build
 from motet_benchmarks.toys.evaluate import Outcomes, Results
 from motet_benchmarks.toys.record import read
 from motet_benchmarks.toys.report import adapt
-from motet_benchmarks.toys.settings import AdapterRecipe, Adapting, Size
+from motet_benchmarks.toys.settings import AdapterRecipe, Adapting, Own, Size
 
 TINY = Size(layers=1, hidden=32, intermediate=64, heads=1, head_size=32, context=256)
 SHORT = Adapting(problems=24, rate=1e-3, worked=0.5, rank=4, batch_tokens=1024)
-RECIPE = AdapterRecipe(sft=SHORT, dpo=SHORT, reward=SHORT, seeds=(5, 6))
+OWN = Own(problems=12, worked=0.5, each=4, most=2, beginnings=0.0, slips=1)
+RECIPE = AdapterRecipe(sft=SHORT, dpo=SHORT, reward=SHORT, judge=SHORT, own=OWN, seeds=(5, 6), judged=(5,))
 
 
 def _spoken(problems, tokenizer, model, **more):
@@ -27,6 +28,11 @@ def _spoken(problems, tokenizer, model, **more):
         lambda problem: f" {problem.mistakes[0].text}",
     )
     return [ways[place % 4](problem) for place, problem in enumerate(problems)]
+
+
+def _drawn(problems, tokenizer, model, *, each, seed):
+    """A right answer, the family's shortcut, and what is no answer, to each problem."""
+    return [[one.target, one.mistaken(one.mistakes[0]), "", " "][:each] for one in problems]
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +48,7 @@ def pair(tmp_path_factory):
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(answers, "answers", _spoken)
+        patch.setattr(drawing, "drawn", _drawn)
         work = tmp_path_factory.mktemp("work")
         adapt(
             replace(made, measured=measured),

@@ -15,8 +15,9 @@ from motet_benchmarks import gym
 from motet_benchmarks.gym.examples import comparison
 from motet_benchmarks.toys import answers, cli
 from motet_benchmarks.toys.adapted import Scorer
-from motet_benchmarks.toys.adapters import BASE, DPO, NAMES, REWARD, SFT, own_mistakes
+from motet_benchmarks.toys.adapters import BASE, DPO, NAMES, REWARD, SFT
 from motet_benchmarks.toys.card import card
+from motet_benchmarks.toys.own import own_mistakes
 from motet_benchmarks.toys.record import check, read, write
 
 
@@ -33,12 +34,20 @@ def test_the_first_seeds_adapters_are_a_store_by_themselves(pair):
         assert known.differences(adapter.manifest.base) == ()
         assert adapter.manifest.base.name == BASE
         assert adapter.manifest.settings["seed"] == 5
-    learnt = {name: store.get(name).manifest.data[0].examples for name in NAMES}
-    assert learnt == {SFT: 24, DPO: 6, REWARD: 24}
+    learnt = {name: [file.examples for file in store.get(name).manifest.data] for name in NAMES}
+    gyms, own = learnt.pop(REWARD)
+    assert learnt == {SFT: [24], DPO: [6]}
+    # A right and a wrong answer of the SFT adapter's to each of a dozen problems, and nearly as many slips.
+    assert gyms == 24
+    assert 12 + 6 <= own <= 12 + 12
     assert record.adapters.measured.seeds[0].pairs == 6
     start = store.get(SFT).reference
     assert store.get(DPO).manifest.parents == (start,)
     assert store.get(DPO).manifest.settings["from"] == start
+    # What it learnt of the gym's mistakes alone isn't there any more.
+    (former,) = store.get(REWARD).manifest.parents
+    assert former.startswith(f"{REWARD}@")
+    assert former != store.get(REWARD).reference
     check(record, folder)
 
 
@@ -67,7 +76,10 @@ def test_every_seed_is_on_record_and_in_the_card(pair):
     assert [one.seed for one in measured.seeds] == [5, 6]
     assert record.adapters.recipe.seeds == (5, 6)
     assert record.adapters.torch == torch.__version__
-    assert all(set(one.minutes) == set(NAMES) for one in measured.seeds)
+    assert [set(one.minutes) for one in measured.seeds] == [set(NAMES), {SFT, DPO}]
+    assert [one.reward is None for one in measured.seeds] == [False, True]
+    # A right and a wrong answer were "drawn" to every problem.
+    assert measured.seeds[0].reward.own.of == measured.seeds[0].sft.plain.of
     assert {one.sft.plain.of for one in measured.seeds} == {len(measured.families)}
     text = (folder / "README.md").read_text()
     assert text == card(record, record.measured)
@@ -75,7 +87,7 @@ def test_every_seed_is_on_record_and_in_the_card(pair):
         assert f"| `{name}` | `{record.adapters.versions[name]}` |" in text
     assert "SFT, seed 6 | DPO, seed 5" in text
     assert "{" not in text
-    assert sum(line.startswith("seed 6: ") for line in said) == 7
+    assert sum(line.startswith("seed 6: ") for line in said) == 5
 
 
 def test_preferences_are_between_the_right_answer_and_the_adapters_own_wrong_one(pair, spoken, monkeypatch):

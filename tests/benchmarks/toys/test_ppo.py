@@ -206,6 +206,14 @@ def test_the_card_tells_of_it(done):
     assert str(folder / "ppo-curves.png") in everything
 
 
+def test_the_card_says_so_where_ppo_learnt_against_a_former_reward_adapter(done):
+    record = read(done[0] / "toys.json")
+    assert record.ppo.reward == record.adapters.versions[REWARD]
+    assert "former" not in card(record, record.measured)
+    other = replace(record, ppo=replace(record.ppo, reward="0" * 12))
+    assert f"former `{REWARD}`, version `000000000000`" in card(other, other.measured)
+
+
 def test_curves_are_kept_as_numbers_and_as_a_picture(done):
     folder, _, _, _, _ = done
     facts = json.loads((folder / "ppo-curves.json").read_text())
