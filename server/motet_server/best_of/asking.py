@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from motet_decoding.best_of.request import BestOf, parse_best_of
 from motet_decoding.errors import RequestError
+from motet_server.best_of.sampling import check_varied
 from motet_server.bounds import count_prompts
 from motet_server.settings import ServerSettings
 
@@ -109,6 +110,7 @@ def _check_honoured(body: Mapping[str, Any], best_of: BestOf) -> None:
         )
     if body.get("echo") and body.get("max_tokens") == 0:
         raise RequestError("max_tokens", f"at 0 there is no answer that {_FIELD} could choose")
+    check_varied(best_of.n, body)
     way = "reject" if best_of.reject is not None else "steps" if best_of.steps is not None else None
     if way is None:
         return

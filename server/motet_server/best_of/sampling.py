@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from motet_decoding.best_of.bound import fewest_tokens
 from motet_decoding.best_of.request import BestOf
 from motet_decoding.errors import RequestError
 
-#: vLLM draws greedily below this temperature.
-_GREEDY = 1e-5
+#: Fields that leave one token to draw: where, whether a value does, and what a better one is. vLLM draws greedily below
+#: this temperature.
+_ALIKE: Mapping[str, tuple[int, Callable[[float], bool], str]] = {
+    "temperature": (0, lambda value: value < 1e-5, "higher"),
+    "top_k": (1, lambda value: value == 1, "higher"),
+    "min_p": (1, lambda value: value >= 1.0, "lower"),
+}
 
 
 def check_sampling(best_of: BestOf, sampling: Any) -> None:
@@ -23,8 +29,7 @@ def check_sampling(best_of: BestOf, sampling: Any) -> None:
         RequestError: candidates that would all be the same, a bound that leaves them no token, or a grammar for
             answers that are drawn in parts.
     """
-    if best_of.n > 1:
-        _check_varied(best_of.n, sampling)
+    check_varied(best_of.n, {field: getattr(sampling, field) for field in _ALIKE})
     for name, way in (("reject", best_of.reject), ("steps", best_of.steps)):
         if way is None:
             continue
@@ -42,13 +47,19 @@ def check_sampling(best_of: BestOf, sampling: Any) -> None:
             )
 
 
-def _check_varied(n: int, sampling: Any) -> None:
-    for field, at, alike, other in (
-        ("temperature", 0, sampling.temperature < _GREEDY, "a higher one"),
-        ("top_k", 1, sampling.top_k == 1, "a higher one"),
-        ("min_p", 1, sampling.min_p >= 1.0, "a lower one"),
-    ):
-        if alike:
+def check_varied(n: int, said: Mapping[str, Any]) -> None:
+    """Refuses what would draw the same candidate ``n`` times.
+
+    Args:
+        n: the candidates.
+        said: fields of a body, or of sampling; what is no number is vLLM's to refuse.
+
+    Raises:
+        RequestError: naming the field.
+    """
+    for field, (at, alike, other) in _ALIKE.items():
+        value = said.get(field)
+        if n > 1 and isinstance(value, int | float) and not isinstance(value, bool) and alike(value):
             raise RequestError(
-                field, f"at {at} all {n} candidates of best_of would be the same; give {other}"
+                field, f"at {at} all {n} candidates of best_of would be the same; give a {other} one"
             )

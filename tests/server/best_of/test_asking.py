@@ -70,6 +70,8 @@ def test_a_preset_is_overridden_by_the_body_and_switched_off_by_false():
         ({"best_of": {"n": 9}, "prompt": ["a", "b"]}, "best_of.n"),
         ({"best_of": {"n": 1}, "prompt": ["a"] * 17}, "prompt"),
         ({"best_of": {"n": 4}, "n": "2"}, "n"),
+        ({"best_of": {"n": 4}, "temperature": 0}, "temperature"),
+        ({"best_of": {"n": 4}, "top_k": 1}, "top_k"),
         ({"best_of": {"n": 4}, "n": 2.0}, "n"),
         ({"best_of": {"n": 4, "return": 2}, "n": 0}, "n"),
         ({"best_of": {"n": 4}, "add_generation_prompt": False}, "add_generation_prompt"),
