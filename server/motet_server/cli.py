@@ -26,6 +26,7 @@ from motet_server.environment import set_log_level
 from motet_server.files import config_arguments
 from motet_server.plugins import Commands
 from motet_server.settings import (
+    BUNDLED_JUDGE,
     DEFAULT_MAX_BODY,
     DEFAULT_MAX_CANDIDATES,
     DEFAULT_MAX_CHOICES,
@@ -105,8 +106,13 @@ def serve_command(
         ),
     ] = DEFAULT_MAX_CANDIDATES,
     best_of_by: Annotated[
-        str, typer.Option(metavar="SCORER", help=str(ServerSettings.model_fields["best_of_by"].description))
-    ] = "reward",
+        str | None,
+        typer.Option(
+            metavar="SCORER",
+            help=f"{ServerSettings.model_fields['best_of_by'].description} "
+            f"[default: reward; of the bundled model {BUNDLED_JUDGE}]",
+        ),
+    ] = None,
     scorer: Annotated[
         list[str] | None,
         typer.Option(

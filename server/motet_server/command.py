@@ -36,7 +36,7 @@ class ServeCommand(BaseModel):
     max_body: int = DEFAULT_MAX_BODY
     max_choices: int = DEFAULT_MAX_CHOICES
     max_candidates: int = DEFAULT_MAX_CANDIDATES
-    best_of_by: str = "reward"
+    best_of_by: str | None = None
     scorers: tuple[str, ...] = ()
     scorer_timeout: float = DEFAULT_SCORER_TIMEOUT
     default_chat_template: Literal["refuse", "chatml"] = "refuse"

@@ -22,7 +22,7 @@ from motet_server.console import StartDisplay, start_block
 from motet_server.environment import check_environment, hush, set_environment
 from motet_server.presets import collect_presets, preset_judges
 from motet_server.reward_process import GPU_SHARE, RewardProcesses, read_rewards
-from motet_server.settings import BUNDLED_NAME, RewardModel, ServerSettings
+from motet_server.settings import BUNDLED_JUDGE, BUNDLED_NAME, RewardModel, ServerSettings
 
 #: What a model without a chat template is given, by option.
 CHATML = """\
@@ -61,7 +61,8 @@ def serve(command: ServeCommand) -> None:
         most=command.max_candidates,
     )
     scorers = check_scorers(command.scorers)
-    check_judges({"--best-of-by": command.best_of_by, **preset_judges(presets)}, scorers)
+    judge = command.best_of_by or (BUNDLED_JUDGE if command.model is None else "reward")
+    check_judges({"--best-of-by": judge, **preset_judges(presets)}, scorers)
     settings = ServerSettings(
         amateur=amateur,
         contrast=command.contrast,
@@ -69,7 +70,7 @@ def serve(command: ServeCommand) -> None:
         max_body=command.max_body,
         max_choices=command.max_choices,
         max_candidates=command.max_candidates,
-        best_of_by=command.best_of_by,
+        best_of_by=judge,
         scorers=scorers,
         scorer_timeout=command.scorer_timeout,
     )

@@ -113,7 +113,9 @@ def test_the_preset_is_listed_and_chooses(bundled):
     )
     assert answer.model.endswith(":best-of-8")
     assert answer.model_extra["motet"]["best_of"]["n"] == 8
-    same = ask(bundled, PROBLEMS[0], {"n": 8, "by": "reward:motet-reward"})
+    # The judge of the bundled model, where nobody has named another.
+    same = ask(bundled, PROBLEMS[0], {"n": 8, "by": "reward+likelihood:sum"})
+    assert answer.model_extra["motet"] == same["motet"]
     assert answer.choices[0].message.content == content(same)
 
 
