@@ -118,20 +118,22 @@ def test_winners_are_read_for_tools_and_grammars_as_plain_answers_are(pair):
     assert [choice["index"] for choice in answer["choices"]] == [0, 1]
     for choice in answer["choices"]:
         assert set(json.loads(choice["message"]["content"])) == {"hot"}
-    tool = {"type": "function", "function": {"name": "weather", "parameters": strict["schema"]}}
+    function = {"name": "weather", "strict": True, "parameters": strict["schema"]}
+    tool = {"type": "function", "function": function}
     fields = {"tools": [tool], "tool_choice": {"type": "function", "function": {"name": "weather"}}}
     for stream in (False, True):
         best_of = {"n": 3, "by": "likelihood"}
-        answer = post(pair, **fields, best_of=best_of, logit_bias=blanks, max_tokens=64, stream=stream)
+        answer = post(pair, **fields, best_of=best_of, logit_bias=blanks, max_tokens=200, stream=stream)
         assert answer.status_code == 200, answer.text
         if not stream:
-            (call,) = answer.json()["choices"][0]["message"]["tool_calls"]
+            call, *_ = answer.json()["choices"][0]["message"]["tool_calls"]
             arguments = call["function"]["arguments"]
         else:
             chunks = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
             deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
             calls = [call for delta in deltas for call in delta.get("tool_calls") or ()]
-            arguments = "".join(call["function"].get("arguments") or "" for call in calls)
+            first = [call["function"] for call in calls if call["index"] == 0]
+            arguments = "".join(function.get("arguments") or "" for function in first)
         assert set(json.loads(arguments)) == {"hot"}
 
 
@@ -160,6 +162,12 @@ def test_log_probabilities_are_the_winners(pair):
 def test_what_cant_be_honoured_is_named(pair, fields, param, status):
     answer = post(pair, **fields)
     assert (answer.status_code, answer.json()["error"]["param"]) == (status, param), answer.text
+
+
+def test_the_owner_is_told_of_failures_without_tracebacks(pair):
+    """The scorers that break here are no fault of the server's."""
+    post(pair, best_of={"n": 2, "by": "broken"}, stream=True)
+    assert "JudgingError" not in pair.output
 
 
 def test_no_route_ignores_it(pair):
