@@ -74,8 +74,7 @@ def pairs(
     """
     found: list[Example] = []
     for problem, texts in zip(asked, said, strict=True):
-        # Blanks alone are no answer that a data file may hold.
-        spoken = sorted({text for text in texts if text.strip()})
+        spoken = sorted({text for text in texts if _holdable(text)})
         right = [text for text in spoken if problem.grade(text)] or [problem.target]
         wrong = [text for text in spoken if not problem.grade(text)]
         for text in rng.sample(wrong, min(most, len(wrong))):
@@ -107,7 +106,7 @@ def slip_pairs(
         known = set()
         for slip in ones:
             text = tokenizer.decode(slip.other)
-            if not text.strip() or text in known:
+            if not _holdable(text) or text in known:
                 continue
             known.add(text)
             if not problem.grade(text):
@@ -126,7 +125,12 @@ def _cut(
         return None
     cut = rng.choice(cuts)
     texts = tokenizer.decode(right[:cut]), tokenizer.decode(wrong[:cut])
-    return texts if all(text.strip() for text in texts) and texts[0] != texts[1] else None
+    return texts if all(map(_holdable, texts)) and texts[0] != texts[1] else None
+
+
+def _holdable(text: str) -> bool:
+    """Whether a data file may hold it as an answer: blanks alone are none, and null bytes are refused."""
+    return bool(text.strip()) and "\0" not in text
 
 
 def _comparison(problem: Instance, chosen: str, rejected: str) -> Example:

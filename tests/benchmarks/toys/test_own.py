@@ -41,7 +41,7 @@ def slipped(problem, *others):
 
 def test_each_wrong_answer_stands_against_a_right_one():
     right = [SUM.answer, f"{SUM.answer}."]
-    found = made(SUM, [*right, "no", "none", "no", "", " \n"])
+    found = made(SUM, [*right, "no", "none", "no", "", " \n", "n\0"])
     assert [one["prompt"] for one in found] == [SUM.messages()] * 2
     assert {wrong for _, wrong in said(found)} == {"no", "none"}
     assert {best for best, _ in said(found)} <= set(right)
