@@ -20,8 +20,6 @@ from motet_decoding.together import together
 
 _LIKELIHOOD = LikelihoodScorer(total=False)
 
-_Same = tuple[tuple[int, ...], str, str | None]
-
 #: Told of the best candidate so far and its score, each time that it changes.
 Provisional = Callable[[Candidate, float], None]
 
@@ -133,9 +131,8 @@ class _Scoring:
         #: The scorer of steps is that of whole answers, so its rule for steps decides in the end as well.
         self._worths_decide = best_of.steps is not None and best_of.partial == best_of.judge.scorer
         self._provisional = provisional
-        #: By candidate, and by what they say: equal ones share a score.
+        #: By candidate.
         self._early: dict[int, asyncio.Task[float]] = {}
-        self._begun: dict[tuple[_Same, int], asyncio.Task[float]] = {}
         self._best: tuple[float, int] | None = None
         #: What ends the drawing: the first score that failed.
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -158,12 +155,8 @@ class _Scoring:
         scorer = self._jury.scorer
         if scorer is None or not scorer.alone or self._worths_decide:
             return
-        # What the engine tells of equal ones differs a little, and which of them comes first must not matter.
-        same = _same(candidate), candidate.index if scorer.needs else -1
-        if same not in self._begun:
-            self._begun[same] = asyncio.ensure_future(self._score_alone(scorer, candidate))
-            self._begun[same].add_done_callback(self._watch)
-        self._early[candidate.index] = self._begun[same]
+        self._early[candidate.index] = asyncio.ensure_future(self._score_alone(scorer, candidate))
+        self._early[candidate.index].add_done_callback(self._watch)
 
     def _watch(self, early: asyncio.Task[float]) -> None:
         error = None if self._forgiving or early.cancelled() else early.exception()
@@ -198,11 +191,7 @@ class _Scoring:
                 return await self._scored(scorer, candidates)
             try:
                 found = await asyncio.gather(*(self._early[candidate.index] for candidate in candidates))
-                firsts: dict[_Same, float] = {}
-                return [
-                    firsts.setdefault(_same(candidate), score)
-                    for candidate, score in zip(candidates, found, strict=True)
-                ]
+                return _alike(candidates, found)
             except ScorerError as error:
                 return await self._instead(error, candidates)
         finally:
@@ -221,12 +210,8 @@ class _Scoring:
             try:
                 if not scorer.alone:
                     return await scores_of(scorer, self._question, candidates)
-                different = {_same(candidate): candidate for candidate in reversed(candidates)}
-                alone = await together(
-                    scores_of(scorer, self._question, [each]) for each in different.values()
-                )
-                found = dict(zip(different, (score for (score,) in alone), strict=True))
-                return [found[_same(candidate)] for candidate in candidates]
+                alone = await together(scores_of(scorer, self._question, [each]) for each in candidates)
+                return _alike(candidates, [score for (score,) in alone])
             except ScorerError as error:
                 return await self._instead(error, candidates)
         return await _LIKELIHOOD.score(self._question, candidates)
@@ -239,9 +224,13 @@ class _Scoring:
         return await _LIKELIHOOD.score(self._question, candidates)
 
 
-def _same(candidate: Candidate) -> _Same:
-    """What two candidates have in common where a scorer can't tell them apart."""
-    return candidate.token_ids, candidate.text, candidate.finish_reason
+def _alike(candidates: Sequence[Candidate], scores: Sequence[float]) -> list[float]:
+    """The scores, equal candidates' the first one's: what the engine tells of them differs a little."""
+    firsts: dict[tuple[int, ...], float] = {}
+    return [
+        firsts.setdefault(candidate.token_ids, score)
+        for candidate, score in zip(candidates, scores, strict=True)
+    ]
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

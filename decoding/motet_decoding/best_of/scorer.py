@@ -15,7 +15,7 @@ class Scorer(Protocol):
         name: what answers and metrics call it.
         needs: what candidates must carry for it.
         alone: a candidate's score depends on no other candidate: it may be scored as soon as it ends. Equal ones are
-            given the first one's score, and are scored once where ``needs`` is empty.
+            given the first one's score, and a request asks once for all of them where ``needs`` is empty.
     """
 
     name: str

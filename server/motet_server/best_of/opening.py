@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from motet_decoding.best_of.judge import read_terms
+from motet_decoding.best_of.once import OnceScorer
 from motet_decoding.best_of.request import BestOf
 from motet_decoding.best_of.run import Jury
 from motet_decoding.best_of.scorer import Scorer
@@ -16,7 +17,7 @@ from motet_server.adapters.leases import Leases
 from motet_server.best_of.contest import Contest
 from motet_server.best_of.notices import Notices
 from motet_server.best_of.scorers import Scorers
-from motet_server.best_of.timed import TimedScorer, kind_of
+from motet_server.best_of.timed import FieldScorer, TimedScorer, kind_of
 
 if TYPE_CHECKING:
     from motet_server.requests import Order
@@ -40,11 +41,12 @@ async def open_contest(order: Order, scorers: Scorers, state: Any, leases: Lease
 
     async def resolve_one(name: str, field: str) -> Scorer:
         if name not in found:
-            found[name] = await scorers.resolve(name, field, leases, order.cache_salt)
+            scorer = await scorers.resolve(name, field, leases, order.cache_salt)
+            found[name] = OnceScorer(TimedScorer(scorer, kind_of(name)))
         for need in sorted(found[name].needs):
             if (reason := vllm_private.not_told(state, need)) is not None:
                 raise RequestError(field, f"{name} isn't available on this server: {reason}")
-        return TimedScorer(found[name], kind_of(name), field)
+        return FieldScorer(found[name], field)
 
     judge = best_of.judge
     part = "best_of.by"

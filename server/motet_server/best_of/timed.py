@@ -1,4 +1,4 @@
-"""A scorer as one field of a request asks for it: its time is measured, and its failure names the field."""
+"""What is put around a request's scorers: their time is measured, and a failure names the field that asked."""
 
 from __future__ import annotations
 
@@ -23,20 +23,42 @@ class FieldScorerError(ScorerError):
 
 
 class TimedScorer:
-    """A scorer that a request asks for.
+    """A scorer whose time is measured.
 
     Args:
         scorer: itself.
         kind: what metrics call it; one of a few, whatever clients write.
-        field: the request's that asks for it, in dots.
     """
 
-    def __init__(self, scorer: Scorer, kind: str, field: str) -> None:
+    def __init__(self, scorer: Scorer, kind: str) -> None:
         self.name = scorer.name
         self.needs: frozenset[Need] = scorer.needs
         self.alone = scorer.alone
         self._scorer = scorer
         self._kind = kind
+
+    async def score(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[float]:
+        """As the scorer itself."""
+        begun = time.monotonic()
+        try:
+            return await self._scorer.score(question, candidates)
+        finally:
+            metrics.observe_scorer(self._kind, time.monotonic() - begun)
+
+
+class FieldScorer:
+    """A scorer that a field of a request asks for.
+
+    Args:
+        scorer: itself.
+        field: the request's, in dots.
+    """
+
+    def __init__(self, scorer: Scorer, field: str) -> None:
+        self.name = scorer.name
+        self.needs: frozenset[Need] = scorer.needs
+        self.alone = scorer.alone
+        self._scorer = scorer
         self._field = field
 
     async def score(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[float]:
@@ -45,13 +67,10 @@ class TimedScorer:
         Raises:
             FieldScorerError: it failed.
         """
-        begun = time.monotonic()
         try:
             return await self._scorer.score(question, candidates)
         except ScorerError as error:
             raise FieldScorerError(self._field, str(error)) from error
-        finally:
-            metrics.observe_scorer(self._kind, time.monotonic() - begun)
 
 
 def kind_of(name: str) -> str:

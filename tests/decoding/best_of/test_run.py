@@ -11,6 +11,7 @@ import pytest
 
 from motet_decoding.best_of.candidate import Candidate, Need, Question
 from motet_decoding.best_of.likelihood import LikelihoodScorer
+from motet_decoding.best_of.once import OnceScorer
 from motet_decoding.best_of.request import parse_best_of
 from motet_decoding.best_of.run import Jury, choose
 from motet_decoding.best_of.scorer import ScorerError
@@ -150,7 +151,8 @@ async def test_steps_decide_by_what_they_found_a_beam_worth():
 @pytest.mark.parametrize("alone", [True, False])
 async def test_equal_candidates_are_scored_once_where_each_is_looked_at_alone(alone):
     scorer = Longest(alone)
-    choice = await chosen(asked(), Jury(scorer), ScriptedSource({0: "a", 1: "bb", 2: "bb", 3: "a"}))
+    source = ScriptedSource({0: "a", 1: "bb", 2: "bb", 3: "a"}, delay=lambda index, _: 10 - index)
+    choice = await chosen(asked(), Jury(OnceScorer(scorer)), source)
     assert choice.scores == (1.0, 2.0, 2.0, 1.0)
     assert [winner.index for winner in choice.winners] == [1, 2, 0, 3]
     assert len(scorer.scored) == (2 if alone else 4)

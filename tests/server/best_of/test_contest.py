@@ -16,7 +16,7 @@ from motet_decoding.best_of.scorer import ScorerError
 from motet_decoding.errors import RequestError
 from motet_server.best_of.contest import ChoosingClient, Contest, JudgingError, current
 from motet_server.best_of.notices import Notices
-from motet_server.best_of.timed import TimedScorer
+from motet_server.best_of.timed import FieldScorer
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +56,7 @@ class Last:
 
 
 def contest(best_of: dict[str, Any], **changes: Any) -> Contest:
-    scorer = TimedScorer(Last(), "last", "best_of.by")
+    scorer = FieldScorer(Last(), "best_of.by")
     made = {"jury": Jury(scorer), "messages": None, "continued": False, "model": "toy"}
     return Contest(best_of=parse_best_of(best_of), decode=lambda ids, _: "", **{**made, **changes})
 
@@ -110,8 +110,8 @@ async def test_each_prompt_has_its_place_in_what_is_told_before_all_are_there():
 
 
 async def test_a_failure_names_the_field_that_asked_for_the_scorer():
-    broken = TimedScorer(Last("out of order"), "last", "best_of.report.1")
-    jury = Jury(TimedScorer(Last(), "last", "best_of.by"), reports={"broken": broken})
+    broken = FieldScorer(Last("out of order"), "best_of.report.1")
+    jury = Jury(FieldScorer(Last(), "best_of.by"), reports={"broken": broken})
     of = contest({"n": 2, "by": "last"}, jury=jury)
     with pytest.raises(JudgingError) as failed:
         await answered(of)
