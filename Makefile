@@ -37,8 +37,11 @@ serve: $(STAMP) ## serve the bundled models, or: make serve MODEL=Qwen/Qwen3-8B 
 	@exec $(BIN)/motet serve $(if $(MODEL),"$(MODEL)") $(if $(AMATEUR),--amateur "$(AMATEUR)") \
 		$(if $(PORT),--port "$(PORT)") $(ARGS)
 
-test: $(STAMP) ## run every test; narrow it with ARGS="tests/kernels -k contrast"
-	@exec $(BIN)/pytest $(ARGS)
+# Files of tests run side by side, as most of their time is one process's start; on a GPU engines would not fit together.
+JOBS := $(if $(filter cuda,$(BACKEND)),0,2)
+
+test: $(STAMP) ## run every test; narrow it with ARGS="tests/kernels -k contrast"; JOBS=0 runs one file at a time
+	@exec $(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(STAMP) ## lint, formatting, types, who may import whom
 	$(BIN)/ruff check

@@ -11,6 +11,11 @@ from hypothesis import settings
 settings.register_profile("motet", deadline=None)
 settings.load_profile("motet")
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Files run side by side: threads of each would wait for each other's, and vLLM would bind them to the same core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+
 # Set before any test module imports transformers or vLLM, which read these at import.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["VLLM_NO_USAGE_STATS"] = "1"
