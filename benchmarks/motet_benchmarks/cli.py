@@ -223,7 +223,7 @@ def everything(
     seed: Seed = 0,
     out: Out = RESULTS,
 ) -> None:
-    """Everything but adapters, on the bundled models, in about fifteen minutes on two CPU cores."""
+    """Everything but adapters and best-of, on the bundled models, in about fifteen minutes on two CPU cores."""
     import asyncio
     from dataclasses import replace
 
