@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -15,6 +16,9 @@ from markdown_it import MarkdownIt
 from tests.servers import needs_curl, pasted, wait_for
 from typer.main import get_command
 
+from motet_decoding.best_of.candidate import Candidate, Question
+from motet_server.best_of.functions import OwnScorer, load_function
+from motet_server.best_of.options import check_scorers
 from motet_server.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +46,7 @@ def curls(bundled):
 @pytest.mark.engine
 @needs_curl
 def test_the_curls(bundled):
-    contrast, adapter, rewards = curls(bundled)
+    contrast, best_of, adapter, rewards = curls(bundled)
     assert contrast["choices"][0]["message"]["content"]
     assert contrast["motet"]["contrast"] == {
         "against": "amateur",
@@ -51,6 +55,9 @@ def test_the_curls(bundled):
         "form": "extrapolate",
         "amateur_temperature": 1.0,
     }
+    told = best_of["motet"]["best_of"]
+    texts = [candidate["text"] for candidate in told["texts"]]
+    assert best_of["choices"][0]["message"]["content"] == texts[told["scores"].index(max(told["scores"]))]
     assert adapter["choices"][0]["message"]["content"]
     assert adapter["model"].startswith("motet-dpo@")
     right, wrong = (entry["reward"] for entry in rewards["data"])
@@ -85,7 +92,7 @@ def test_the_loop_from_data_to_answers(bundled, tmp_path):
 
 @pytest.mark.engine
 def test_the_client(bundled):
-    (program,) = blocks("python")
+    (program,) = [block for block in blocks("python") if "OpenAI(" in block]
     done = subprocess.run(
         [sys.executable, "-c", program.replace(ADDRESS, bundled.url)],
         capture_output=True,
@@ -97,6 +104,16 @@ def test_the_client(bundled):
     assert re.fullmatch(r"expert alone: \S.*", alone)
     assert re.fullmatch(r"against the amateur: \S.* \{'contrast': \{.*'strength': 1\.0.*\}\}", against)
     assert re.fullmatch(r"by preset, streamed: \S.*", preset)
+
+
+def test_a_scorer_of_ones_own_is_one(tmp_path):
+    (program,) = [block for block in blocks("python") if "def shortest" in block]
+    file = tmp_path / "scorers.py"
+    file.write_text(program)
+    where = check_scorers([f"mine=python:{file}:shortest"])["mine"]
+    scorer = OwnScorer("mine", load_function(where.removeprefix("python:"), "--scorer mine"), 10.0)
+    candidates = [Candidate(index, text, (1,), "stop") for index, text in enumerate(["aa", "b"])]
+    assert list(asyncio.run(scorer.score(Question(prompt_ids=(1,)), candidates))) == [-2.0, -1.0]
 
 
 def test_every_make_target_is_one():
@@ -158,7 +175,7 @@ def test_every_option_exists():
     for line in written:
         options = set(re.findall(r"(?<!\S)--[a-z][\w-]*", line))
         if re.match(r"(\.venv/bin/)?motet\s", line):
-            command = tuple(takewhile(re.compile("[a-z]+").fullmatch, line.split()[1:]))
+            command = tuple(takewhile(re.compile("[a-z]+(-[a-z]+)*").fullmatch, line.split()[1:]))
             named.setdefault(command, set()).update(options)
         elif line.startswith("-"):
             alone |= options
