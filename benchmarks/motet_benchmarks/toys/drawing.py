@@ -8,7 +8,7 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from motet_benchmarks.gym.instance import Instance
-from motet_benchmarks.toys.answers import LONGEST_ANSWER
+from motet_benchmarks.toys.answers import LONGEST_ANSWER, batches
 
 
 def drawn(
@@ -23,25 +23,12 @@ def drawn(
     """What `model` answers to each instance, `each` times, drawn at temperature 1 from the whole distribution.
 
     transformers' own `generate` reads a prompt again for each of its answers and goes on with those that have ended,
-    which here takes five times as long. Prompts of similar length share a batch of `rows`, padded on the left; those
-    that ask for steps stay among themselves.
+    which here takes five times as long.
     """
-    order = sorted(
-        range(len(instances)),
-        key=lambda place: (instances[place].worked, len(str(instances[place].messages()))),
-    )
     found: list[list[str]] = [[] for _ in instances]
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         torch.manual_seed(seed)
-        for start in range(0, len(order), rows):
-            places = order[start : start + rows]
-            inputs = tokenizer.apply_chat_template(
-                [instances[place].messages() for place in places],
-                add_generation_prompt=True,
-                padding=True,
-                return_tensors="pt",
-                return_dict=True,
-            )
+        for places, inputs in batches(instances, tokenizer, rows):
             said = _drawn(model, inputs["input_ids"], inputs["attention_mask"], each, tokenizer.eos_token_id)
             texts = tokenizer.batch_decode(said, skip_special_tokens=True)
             for place, problem in enumerate(places):

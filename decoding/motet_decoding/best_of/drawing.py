@@ -18,7 +18,7 @@ class OtherScaleError(Exception):
 #: that are to be compared must be scored anew.
 ScorePartial = Callable[[Sequence[Candidate]], Awaitable[Sequence[float]]]
 
-#: Told of each candidate that is complete, at once; it must not block.
+#: Told of each complete candidate as soon as it can't be dropped any more; it must not block.
 Finished = Callable[[Candidate], None]
 
 
@@ -46,8 +46,8 @@ class Source(Protocol):
             index: the candidate's place.
             after: what it goes on from; it isn't finished.
             part: with ``index``, what its seed is derived from; must differ for each draw of an index.
-            tokens: the most tokens to draw now; ``most`` less those of ``after`` at most, and by default.
-            until: also stop after this text.
+            tokens: the most tokens to draw now, at least one; ``most`` less those of ``after`` at most, and by default.
+            until: also stop after this text, where it is drawn now.
 
         Returns:
             All of it, ``after``'s part included. Its ``finish_reason`` is None where ``tokens`` or ``until`` held it
@@ -58,10 +58,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A candidate that was dropped before its end.
+    """A candidate that was dropped: before its end, or complete and hopeless.
 
     Attributes:
-        candidate: as far as it had come.
+        candidate: as far as it had come; of a search over steps its last step alone.
         score: why.
     """
 

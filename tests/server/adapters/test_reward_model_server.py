@@ -105,6 +105,37 @@ def test_a_reward_model_writes_no_text(server):
     assert post(server, "/v1/chat/completions", {**CHAT, "model": "helpful"}).status_code in (400, 404)
 
 
+@pytest.mark.parametrize("route", ["chat", "completions"])
+def test_the_best_of_several_is_who_the_reward_model_scores_best(server, checkpoint, route):
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    asked = {"messages": CHAT["messages"]} if route == "chat" else {"prompt": "What is 1 + 1?"}
+    best_of = {"n": 5, "by": "reward:helpful", "candidates": True}
+    body = {**asked, "model": "toy", "temperature": 1.0, "seed": 3, "max_tokens": 12, "best_of": best_of}
+    path = "/v1/chat/completions" if route == "chat" else "/v1/completions"
+    answer = post(server, path, body)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()["motet"]["best_of"]
+    assert told["by"] == "reward:helpful"
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    tokenizer = byte_tokenizer()
+    expected = []
+    for candidate in told["texts"]:
+        if route == "chat":
+            chat = [*CHAT["messages"], {"role": "assistant", "content": candidate["text"]}]
+            ids = tokenizer.apply_chat_template(chat, return_dict=True)["input_ids"]
+        else:
+            ids = tokenizer(asked["prompt"] + candidate["text"])["input_ids"]
+        with torch.no_grad():
+            expected.append(model(input_ids=torch.tensor([ids])).logits[0, 0].item())
+    assert told["scores"] == pytest.approx(expected, abs=1e-4)
+    assert told["choices"] == [told["scores"].index(max(told["scores"]))]
+    # The one reward that there is needs no name, and makes the preset.
+    assert post(server, path, {**body, "best_of": {"n": 2, "by": "reward"}}).status_code == 200
+    assert "toy:best-of-8" in [card["id"] for card in httpx.get(f"{server.url}/v1/models").json()["data"]]
+
+
 def test_both_processes_follow_the_store(server, store):
     for adapter in (store.get("polite"), *store.versions("polite")):
         store.promote(adapter.reference)
