@@ -7,16 +7,22 @@ amateur's temperature and ``alpha`` the plausibility, the next token is drawn fr
     ratio:        score = e - s a / t                  (Li et al., arXiv 2210.15097, at s = 1)
 
 on the plausible head ``{e >= max(e) + log(alpha)}``, that is ``p_e >= alpha max p_e``; everything else is excluded.
-The papers' log-softmax normalisers are constant along a row and cancel in the softmax.
+The papers' log-softmax normalisers are constant along a row and cancel in the softmax. Of several voices ``a_k`` with
+weights ``w_k``, ``w`` their sum:
+
+    extrapolate:  score = (1 + s w) e - s sum_k w_k a_k / t
+    ratio:        score = e - s sum_k w_k a_k / t       (proxy-tuning, arXiv 2401.08565: weights -1 and 1)
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 
+from motet_decoding.adapting import Adapt
 from motet_decoding.errors import RequestError
+from motet_decoding.voices import Voice, WeightedVoice, first_problem, read_against, said
 
 Form = Literal["extrapolate", "ratio"]
 
@@ -55,14 +61,11 @@ AmateurTemperature = Annotated[
 ]
 
 
-class Contrast(BaseModel):
-    """An expert's answer sharpened against an amateur's. Every field has a default, so ``{}`` is valid."""
+class Formula(BaseModel):
+    """How two voices' logits become one score."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    against: Annotated[
-        Literal["amateur"], Field(description="The voice to contrast with: the server's second model.")
-    ] = "amateur"
     strength: Strength = 0.5
     plausibility: Plausibility = 0.1
     form: Annotated[
@@ -72,11 +75,52 @@ class Contrast(BaseModel):
         ),
     ] = "extrapolate"
     amateur_temperature: AmateurTemperature = 1.0
+    adapt: Annotated[
+        Adapt | None,
+        Field(
+            description="What a token's share of the strength follows: `entropy` and `divergence`, or an object with "
+            "`by` and settings."
+        ),
+    ] = None
+
+    @field_validator("adapt", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return {"by": value} if isinstance(value, str) else value
 
     @property
     def neutral(self) -> bool:
         """Whether this is exactly plain decoding, so that no second voice needs to be heard."""
         return self.strength == 0.0 and self.plausibility == 0.0
+
+
+class Contrast(Formula):
+    """An answer sharpened against other voices. Every field has a default, so ``{}`` is valid."""
+
+    against: Annotated[
+        Voice | tuple[WeightedVoice, ...],
+        Field(
+            description="The voice to contrast with: `amateur`, the server's second model; `base`, the model without "
+            "its adapter; an object with an `adapter`, a `prompt` or `messages`; one with a `layer` or `layers`; or a "
+            "list of objects with a `voice` and its `weight`."
+        ),
+    ] = "amateur"
+
+    @field_validator("against", mode="plain")
+    @classmethod
+    def _read_against(cls, value: Any) -> Any:
+        return read_against(value)
+
+    @field_serializer("against")
+    def _said(self, against: Voice | tuple[WeightedVoice, ...]) -> Any:
+        if isinstance(against, tuple):
+            return [voice.model_dump() for voice in against]
+        return said(against)
+
+    @property
+    def voices(self) -> tuple[WeightedVoice, ...]:
+        """All voices with their weights."""
+        return self.against if isinstance(self.against, tuple) else (WeightedVoice(voice=self.against),)
 
 
 def parse_contrast(value: Any, defaults: Contrast, field: str = "contrast") -> Contrast | None:
@@ -100,15 +144,4 @@ def parse_contrast(value: Any, defaults: Contrast, field: str = "contrast") -> C
     try:
         return Contrast.model_validate({**defaults.model_dump(), **value})
     except ValidationError as error:
-        raise _first_problem(error, field) from None
-
-
-def _first_problem(error: ValidationError, field: str) -> RequestError:
-    """The first of pydantic's complaints, as a field and a sentence."""
-    problem = error.errors(include_url=False)[0]
-    path = ".".join([field, *(str(part) for part in problem["loc"])])
-    if problem["type"] == "extra_forbidden":
-        known = ", ".join(Contrast.model_fields)
-        return RequestError(path, f"unknown key; known are {known}")
-    message = problem["msg"]
-    return RequestError(path, f"{message[0].lower()}{message[1:]}, got {problem['input']!r:.80}")
+        raise first_problem(error, field, Contrast) from None

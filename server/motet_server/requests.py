@@ -225,7 +225,9 @@ def _take_contrast(
 
 
 def _check_honoured(body: Mapping[str, Any], contrast: Contrast, settings: ServerSettings) -> None:
-    if contrast.against == "amateur" and settings.amateur is None:
+    if contrast.against != "amateur":
+        raise RequestError("contrast.against", "only the amateur is available on this server")
+    if settings.amateur is None:
         raise RequestError(
             "contrast.against", "this server has one model and no amateur; start it with --amateur MODEL"
         )

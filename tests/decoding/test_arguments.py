@@ -9,9 +9,11 @@ import pytest
 
 from motet_decoding.contrast import Contrast
 from motet_decoding.engine.arguments import (
+    AMATEUR,
     KEY_PREFIX,
     KEY_VARIABLE,
     Asked,
+    Mix,
     Reading,
     engine_arguments,
     engine_key,
@@ -31,7 +33,7 @@ def key(monkeypatch):
 
 def test_round_trip(key):
     asked = Contrast(strength=0.1, plausibility=0.05, form="ratio", amateur_temperature=0.5)
-    assert read_contrast(engine_arguments(asked).extra_args, key) == asked
+    assert read_contrast(engine_arguments(asked).extra_args, key) == Mix.of(asked, (AMATEUR,))
 
 
 @pytest.mark.parametrize("extra", [None, {}, {"contrast": "{}"}, {"motet": "{}"}])
@@ -75,7 +77,7 @@ def test_a_measurement_joins_what_is_asked_already(key):
     contrast = Contrast(strength=0.25)
     extra = measure_arguments({**engine_arguments(contrast).extra_args, "theirs": 1}, "m")
     assert extra["theirs"] == 1
-    assert read_asked(extra, key) == Asked(contrast=contrast, measure="m")
+    assert read_asked(extra, key) == Asked(contrast=Mix.of(contrast, (AMATEUR,)), measure="m")
     assert read_asked(measure_arguments(None, "m"), key) == Asked(measure="m")
     assert read_asked(reading_arguments("m", 7), key) == Asked(reading=Reading(measure="m", tokens=7))
 

@@ -29,7 +29,7 @@ def test_an_object_fills_up_from_the_defaults():
 @pytest.mark.parametrize(
     ("value", "field", "says"),
     [
-        ({"strenght": 1}, "contrast.strenght", "unknown key; known are against, strength"),
+        ({"strenght": 1}, "contrast.strenght", "unknown key; known are strength, plausibility"),
         ({"strength": "1"}, "contrast.strength", "valid number"),
         ({"strength": True}, "contrast.strength", "valid number"),
         ({"strength": None}, "contrast.strength", "valid number"),
@@ -41,7 +41,7 @@ def test_an_object_fills_up_from_the_defaults():
         ({"plausibility": -math.inf}, "contrast.plausibility", "finite"),
         ({"amateur_temperature": 0}, "contrast.amateur_temperature", "greater than or equal to 0.05"),
         ({"form": "difference"}, "contrast.form", "'extrapolate' or 'ratio'"),
-        ({"against": "base"}, "contrast.against", "'amateur'"),
+        ({"against": "expert"}, "contrast.against", 'must be "amateur", "base"'),
         ([], "contrast", "must be an object"),
         ("yes", "contrast", "must be an object"),
         (1, "contrast", "must be an object"),

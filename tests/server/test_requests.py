@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from motet_decoding.contrast import Contrast
-from motet_decoding.engine.arguments import ensure_engine_key, read_contrast
+from motet_decoding.engine.arguments import AMATEUR, Mix, ensure_engine_key, read_contrast
 from motet_decoding.errors import RequestError
 from motet_server.requests import Route, prepare
 from motet_server.settings import Preset, ServerSettings
@@ -54,8 +54,12 @@ def order(settings: ServerSettings = PAIR, **fields: Any):
     )
 
 
-def sent(result: Any) -> Contrast | None:
+def sent(result: Any) -> Mix | None:
     return read_contrast(result.request.vllm_xargs, ensure_engine_key())
+
+
+def heard(contrast: Contrast | None) -> Mix | None:
+    return None if contrast is None else Mix.of(contrast, (AMATEUR,))
 
 
 def test_a_plain_request_reaches_the_engine_without_arguments_or_salt():
@@ -81,7 +85,7 @@ def test_a_plain_request_reaches_the_engine_without_arguments_or_salt():
 def test_a_contrast_reaches_the_engine_as_it_was_asked_for(fields, expected):
     result = order(**fields)
     assert result.contrast == expected
-    assert sent(result) == expected
+    assert sent(result) == heard(expected)
     assert result.request.cache_salt
     assert result.request.model in {None, "toy", "adapter"}
     assert result.model == fields.get("model")

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from motet_decoding.contrast import Contrast
+from motet_decoding.contrast import Formula
+from motet_decoding.voices import MOST_VOICES
 
 #: Hands the secret from the process that launches the engine to those it starts; on several nodes, a person does.
 KEY_VARIABLE = "MOTET_ENGINE_KEY"
@@ -33,12 +34,12 @@ class EngineArguments:
 
     Attributes:
         extra_args: goes into ``SamplingParams.extra_args`` (over HTTP: ``vllm_xargs``).
-        cache_salt: the request's prefix-cache salt. Contrast requests share prefix blocks among themselves only,
-            because the blocks of plain requests need not hold the amateur's keys and values.
+        cache_salt: the request's prefix-cache salt. Requests that hear the amateur share prefix blocks among
+            themselves only, because the blocks of plain requests need not hold the amateur's keys and values.
     """
 
     extra_args: dict[str, str]
-    cache_salt: str
+    cache_salt: str | None
 
 
 def ensure_engine_key() -> str:
@@ -71,11 +72,82 @@ class Reading(BaseModel):
     tokens: Annotated[int, Field(ge=1)]
 
 
+class Heard(BaseModel):
+    """One voice of a contrast, where the engine finds it.
+
+    Attributes:
+        source: the second model, another member of the group, or a layer of the answer's own model.
+        member: which member of the group, from 1 on.
+        layers: the layers among which the one that differs most from the last is chosen; one is the one.
+        weight: of its logits among those that are taken away.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Literal["amateur", "member", "layer"]
+    member: Annotated[int, Field(ge=0, le=MOST_VOICES)] = 0
+    layers: tuple[int, ...] = ()
+    weight: float = 1.0
+
+
+#: The voice of the second model.
+AMATEUR = Heard(source="amateur")
+
+
+class Mix(Formula):
+    """A contrast as the engine makes it: the formula, and the voices that it takes away."""
+
+    voices: tuple[Heard, ...] = (AMATEUR,)
+
+    @classmethod
+    def of(cls, formula: Formula, voices: tuple[Heard, ...]) -> Mix:
+        """``formula`` over ``voices``."""
+        return cls(**{name: getattr(formula, name) for name in Formula.model_fields}, voices=voices)
+
+    @property
+    def hears_amateur(self) -> bool:
+        """Whether the second model takes part."""
+        return any(voice.source == "amateur" for voice in self.voices)
+
+
+class AdapterFile(BaseModel):
+    """A LoRA adapter as vLLM is told of it.
+
+    Attributes:
+        name: its reference, which is part of the key of prefix-cache blocks.
+        number: vLLM's number of it.
+        path: its folder.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    number: Annotated[int, Field(ge=1)]
+    path: str
+
+
+class Member(BaseModel):
+    """A sequence that is held in lockstep with the answer: it takes the answer's tokens and is heard before each.
+
+    Attributes:
+        tokens: its prompt; None for the answer's own.
+        adapter: its adapter; None for the model without any.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tokens: tuple[int, ...] | None = None
+    adapter: AdapterFile | None = None
+
+
 class Asked(BaseModel):
     """What one engine request asks of our own code beside vLLM's.
 
     Attributes:
         contrast: the contrast to sample from.
+        members: the other sequences of the group that it leads, from member 1 on.
+        group: the number of its group, which the scheduler gives; every member of it has the same.
+        member: its place in the group; 0 leads.
         reward_head: the safetensors file by which the last token is scored instead of being followed by another.
         measure: keep the certainty of each drawn token under this name.
         reading: tell what was kept instead of drawing a token.
@@ -83,7 +155,10 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    contrast: Contrast | None = None
+    contrast: Mix | None = None
+    members: tuple[Member, ...] = ()
+    group: int | None = None
+    member: Annotated[int, Field(ge=0, le=MOST_VOICES)] = 0
     reward_head: Path | None = None
     measure: Annotated[str, Field(max_length=MEASURE_LENGTH)] | None = None
     reading: Reading | None = None
@@ -92,12 +167,21 @@ class Asked(BaseModel):
 NOTHING = Asked()
 
 
-def engine_arguments(contrast: Contrast, cache_salt: str | None = None) -> EngineArguments:
-    """The engine request's arguments for a contrast that isn't neutral; ``cache_salt`` is the client's own."""
-    key = ensure_engine_key()
+def engine_arguments(
+    formula: Formula, cache_salt: str | None = None, members: Sequence[Member] = ()
+) -> EngineArguments:
+    """The engine request's arguments for a contrast that isn't neutral.
+
+    Args:
+        formula: a ``Mix``; anything else is taken to be against the amateur.
+        cache_salt: the client's own.
+        members: the sequences that the mix hears.
+    """
+    key, mix = ensure_engine_key(), formula if isinstance(formula, Mix) else Mix.of(formula, (AMATEUR,))
+    asked = Asked(contrast=mix, members=tuple(members))
     return EngineArguments(
-        extra_args={key: Asked(contrast=contrast).model_dump_json(exclude_none=True)},
-        cache_salt=f"{key}:{cache_salt or ''}",
+        extra_args={key: asked.model_dump_json(exclude_none=True)},
+        cache_salt=f"{key}:{cache_salt or ''}" if mix.hears_amateur else cache_salt,
     )
 
 
@@ -136,6 +220,6 @@ def read_asked(extra_args: Mapping[str, Any] | None, key: str) -> Asked:
     return Asked.model_validate_json(extra_args[key])
 
 
-def read_contrast(extra_args: Mapping[str, Any] | None, key: str) -> Contrast | None:
+def read_contrast(extra_args: Mapping[str, Any] | None, key: str) -> Mix | None:
     """The contrast in ``read_asked``'s answer, or None."""
     return read_asked(extra_args, key).contrast

@@ -17,8 +17,7 @@ from vllm.v1.sample.logits_processor import LogitsProcessor as V1LogitsProcessor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as V2LogitsProcessor
 
-from motet_decoding.contrast import Contrast
-from motet_decoding.engine.arguments import engine_key, read_contrast
+from motet_decoding.engine.arguments import Mix, engine_key, read_contrast
 from motet_decoding.engine.places import follow
 from motet_decoding.engine.stage import stage_of
 from motet_kernels.contrast import ContrastRows, contrast
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 class _Asking:
     """What one request asks for, and whether its logits are biased or penalised before the contrast sees them."""
 
-    contrast: Contrast
+    contrast: Mix
     edited: bool
 
 
@@ -133,7 +132,7 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
 
         All rows but one are taken to ask, and to be biased: picking them out takes more than all of them would.
         """
-        asking = [(row, _Asking(Contrast(), edited=True)) for row in range(max(1, len(logits) - 1))]
+        asking = [(row, _Asking(Mix(), edited=True)) for row in range(max(1, len(logits) - 1))]
         rows = _rows(asking, len(logits), logits.device)
         self._contrast(logits.to(torch.float32, copy=True), rows)  # float32 is what samplers hand to `apply`
         self.stage.clear()
