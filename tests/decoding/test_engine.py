@@ -10,7 +10,7 @@ import torch
 from scipy.stats import chisquare
 
 from motet_decoding.contrast import Contrast
-from motet_decoding.reference import contrast_scores
+from motet_decoding.reference import contrast_scores, drawn_from
 from motet_decoding.testing import llama_config, write_model
 
 from .conftest import mixed_requests, start_pair
@@ -99,19 +99,6 @@ def next_scores(pair, prompt, contrast):
     return expert if contrast is None else contrast_scores(expert, amateur, contrast)
 
 
-def truncated(scores, *, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0):
-    """vLLM's order: temperature, min-p, top-k, top-p."""
-    probabilities = (scores / temperature).softmax(-1)
-    probabilities[probabilities < min_p * probabilities.max()] = 0.0
-    ranked = probabilities.argsort(descending=True)
-    if top_k:
-        probabilities[ranked[top_k:]] = 0.0
-    probabilities /= probabilities.sum()
-    before = probabilities[ranked].cumsum(0) - probabilities[ranked]
-    probabilities[ranked[before >= top_p]] = 0.0
-    return (probabilities / probabilities.sum()).numpy()
-
-
 @pytest.mark.parametrize(
     "controls",
     [
@@ -124,7 +111,7 @@ def truncated(scores, *, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0):
 )
 def test_draws_follow_the_contrastive_distribution(pair, controls):
     contrast = Contrast(strength=0.3, plausibility=0.02)
-    expected = truncated(next_scores(pair, PROMPT, contrast), **controls)
+    expected = drawn_from(next_scores(pair, PROMPT, contrast), **controls).numpy()
     draws = 4_000
     request = pair.request(PROMPT, contrast, max_tokens=1, n=draws, seed=None, **controls)
     tokens = [completion.token_ids[0] for completion in pair.run([request])[0].outputs]
