@@ -19,8 +19,9 @@ from motet_decoding.engine import measuring
 from motet_decoding.engine.arguments import Reading, engine_arguments, ensure_engine_key
 from motet_decoding.engine.certainty import measured
 from motet_decoding.engine.measuring import PAGE, Measurements, certainties
+from motet_decoding.engine.model import ScoringModel
 from motet_decoding.engine.rewards import number_sampling, read_number
-from motet_decoding.engine.scoring import ScoringModel, ScoringProcessor
+from motet_decoding.engine.scoring import ScoringProcessor
 from motet_decoding.engine.stage import stage_of
 from motet_decoding.engine.vllm_private import drawn_tokens
 

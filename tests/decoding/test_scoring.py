@@ -13,8 +13,9 @@ from vllm import SamplingParams
 from vllm.v1.sample.logits_processor import BatchUpdate, MoveDirectionality
 
 from motet_decoding.engine.arguments import ensure_engine_key
+from motet_decoding.engine.model import ScoringModel
 from motet_decoding.engine.rewards import read_reward, reward_sampling
-from motet_decoding.engine.scoring import ScoringModel, ScoringProcessor, write_rewards
+from motet_decoding.engine.scoring import ScoringProcessor, write_rewards
 from motet_decoding.engine.stage import stage_of
 
 HIDDEN, VOCAB = 8, 12

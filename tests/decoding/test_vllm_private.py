@@ -8,8 +8,7 @@ import pytest
 import vllm
 
 from motet_decoding.engine import vllm_private
-from motet_decoding.engine.model import PairedModel, own_class
-from motet_decoding.engine.scoring import ScoringModel
+from motet_decoding.engine.model import PairedModel, ScoringModel, own_class
 from motet_decoding.plugin import register
 
 

@@ -6,8 +6,9 @@ are made on demand by this module's ``__getattr__``. As subclasses they keep wha
 quantisation, weight names.
 
 In a step with an asking request both models run on the same tokens and their hidden states travel side by side on
-the last axis, so that vLLM's choice of the rows to sample picks the same rows of both. In any other step the amateur
-does not run at all, and the narrower hidden state says so.
+the last axis, so that vLLM's choice of the rows to sample picks the same rows of both; the states between the expert's
+own layers, where they are asked for, come behind them. In any other step the amateur does not run at all, no layer's
+states are kept, and the narrower hidden state says so.
 """
 
 from __future__ import annotations
@@ -21,12 +22,112 @@ import torch
 from torch import nn
 
 from motet_decoding.engine import PAIRED, SCORED, vllm_private
-from motet_decoding.engine.scoring import ScoringModel
+from motet_decoding.engine.layers import InnerLayers
+from motet_decoding.engine.measuring import NO_ROWS
+from motet_decoding.engine.scoring import write_number, write_rewards
+from motet_decoding.engine.stage import Stage, stage_of
 
 if TYPE_CHECKING:
     from vllm.config import ModelConfig, VllmConfig
 
 _AMATEUR = "amateur"
+
+
+class ScoringModel(nn.Module):
+    """The part before any generating class of vLLM's by which its states can be scored and its layers heard."""
+
+    stage: Stage
+    inner_layers: InnerLayers
+    #: Widths of what the last forward pass gave out side by side: the model's own states, the amateur's, the layers'.
+    _widths: tuple[int, ...] = ()
+    #: The layers among them.
+    _told: tuple[int, ...] = ()
+
+    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
+        super().__init__(vllm_config=vllm_config, prefix=prefix)
+        self.stage = stage_of(vllm_config)
+        self.inner_layers = InnerLayers(self, vllm_config)
+        self.stage.layers, self.stage.layer_head = self.inner_layers.known, self._layer_logits
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        positions: torch.Tensor,
+        intermediate_tensors: Any = None,
+        inputs_embeds: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Hidden states, [tokens, hidden]; with those that the step asks for beside them.
+
+        On the first ranks of a pipeline, what goes to the next.
+        """
+        stage = self.stage
+        stage.clear()
+        stage.sampling, stage.rehearsing = True, vllm_private.in_dummy_run()
+        stage.steps += not stage.rehearsing
+        self._told = self.inner_layers.want(stage.layers if stage.rehearsing else stage.wanted_layers)
+        output = super().forward(input_ids, positions, intermediate_tensors, inputs_embeds, **kwargs)
+        own, layers = self.inner_layers.split(output, self._told)
+        states = [own, *self._beside(input_ids, positions), *layers]
+        if len(states) == 1:
+            self._widths = ()
+            return own
+        self._widths = tuple(state.shape[-1] for state in states)
+        return torch.cat(states, dim=-1)
+
+    def _beside(self, input_ids: torch.Tensor, positions: torch.Tensor) -> list[torch.Tensor]:
+        """The second model's states for the same tokens, [tokens, its hidden], where there is one and it is asked."""
+        return []
+
+    def compute_logits(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor | None:
+        """The model's logits, [rows, vocab]; those of rows that tell a number hold it instead.
+
+        What came beside its own hidden states is left on the stage, for the rows to sample.
+        """
+        stage = self.stage
+        wide = bool(self._widths) and hidden_states.shape[-1] == sum(self._widths)
+        own, *beside = hidden_states.split(self._widths, dim=-1) if wide else (hidden_states,)
+        logits: torch.Tensor | None = super().compute_logits(own, *args, **kwargs)  # type: ignore[misc]
+        rows, stage.rows = stage.rows, NO_ROWS  # prompt logprobs are computed after them, of other rows
+        if logits is not None:
+            if rows.measured:
+                stage.measurements.keep(logits, rows.measured)
+            if rows.scored:
+                write_rewards(logits, own, rows.scored)
+            for row, reading in rows.read:
+                write_number(logits, row, stage.measurements.read(reading))
+        if stage.sampling:
+            stage.sampling = False
+            self._leave(logits, beside)
+        return logits
+
+    def _leave(self, logits: torch.Tensor | None, beside: list[torch.Tensor]) -> None:
+        """Leaves on the stage what a contrast takes."""
+        stage, others = self.stage, len(beside) - len(self._told) if beside else 0
+        stage.hidden = beside[0] if others else None
+        stage.layer_states = dict(zip(self._told, beside[others:], strict=True)) if beside else {}
+        if logits is None or stage.processor is None:
+            return
+        # Biases and masks are written into these very logits, so an untouched copy must be made here or never.
+        if stage.editing or stage.rehearsing:
+            stage.unedited = logits.clone()
+        if stage.rehearsing:
+            stage.processor.rehearse(logits)
+
+    def _layer_logits(self, states: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+        logits: torch.Tensor = super().compute_logits(self.inner_layers.before_head(states, rows))  # type: ignore[misc]
+        return self.inner_layers.after_head(logits, rows)
+
+    @property
+    def compute_logits_local(self) -> Any:
+        """Absent on purpose: vLLM would sample from a shard of the logits and never meet a reward or a contrast."""
+        raise AttributeError("compute_logits_local")
+
+    def get_model_state_cls(self) -> type[Any]:
+        """vLLM's V2 runner asks the model for the class that prepares its inputs."""
+        from motet_decoding.engine.model_state import AskingModelState
+
+        return AskingModelState
 
 
 class PairedModel(ScoringModel):
@@ -45,8 +146,6 @@ class PairedModel(ScoringModel):
             *getattr(self, "secondary_weights", ()),
             vllm_private.weights_source(*self._second, f"{_AMATEUR}."),
         ]
-        #: Width of the hidden states that the expert gives out, which some project to another than their layers'.
-        self.expert_width = expert.get_hidden_size()
         self.stage.head = self.amateur.compute_logits
 
     @property
@@ -54,43 +153,13 @@ class PairedModel(ScoringModel):
         """The second model."""
         return self._second[0]
 
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        positions: torch.Tensor,
-        intermediate_tensors: Any = None,
-        inputs_embeds: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> torch.Tensor:
-        """Hidden states, [tokens, expert_hidden]; with the amateur's behind them where it ran."""
+    def _beside(self, input_ids: torch.Tensor, positions: torch.Tensor) -> list[torch.Tensor]:
         stage = self.stage
-        stage.clear()
-        stage.sampling, stage.rehearsing = True, vllm_private.in_dummy_run()
-        expert = super().forward(input_ids, positions, intermediate_tensors, inputs_embeds, **kwargs)
-        self.expert_width = expert.shape[-1]
         if not stage.rehearsing:
-            stage.steps += 1
             stage.amateur_steps += stage.asking
             if not stage.asking:
-                return expert
-        amateur = self.amateur(input_ids, positions, None, None)
-        return torch.cat([expert, amateur], dim=-1)
-
-    def compute_logits(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor | None:
-        """The expert's logits, [rows, vocab]; the amateur's hidden rows are left on the stage."""
-        width, stage = self.expert_width, self.stage
-        paired = hidden_states.shape[-1] > width
-        expert_states = hidden_states[:, :width] if paired else hidden_states
-        logits: torch.Tensor | None = super().compute_logits(expert_states, *args, **kwargs)
-        if not paired or not stage.sampling:
-            return logits
-        stage.sampling, stage.hidden = False, hidden_states[:, width:]
-        # Biases and masks are written into these very logits, so an untouched copy must be made here or never.
-        if logits is not None and (stage.editing or stage.rehearsing):
-            stage.unedited = logits.clone()
-        if logits is not None and stage.rehearsing and stage.processor is not None:
-            stage.processor.rehearse(logits)
-        return logits
+                return []
+        return [self.amateur(input_ids, positions, None, None)]
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
         """Loads both checkpoints; the amateur's names arrive under its prefix, behind the expert's."""
@@ -139,9 +208,8 @@ def own_class(name: str) -> type[nn.Module]:
             except KeyError:
                 raise AttributeError(f"vLLM has no architecture {name.removeprefix(prefix)}") from None
             own = type(name, (part, theirs), {"__module__": __name__, "__qualname__": name})
-            if part is PairedModel:
-                # A compiled ``forward`` would freeze whether the amateur runs.
-                vllm_private.compiled_inside_only(own)
+            # A compiled ``forward`` would freeze what a step asks for.
+            vllm_private.compiled_inside_only(own)
             return own
     raise AttributeError(name)
 

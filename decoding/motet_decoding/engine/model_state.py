@@ -25,8 +25,8 @@ class AskingModelState(DefaultModelState):
         return inputs
 
     def prepare_dummy_inputs(self, num_reqs: int, num_tokens: int) -> dict[str, Any]:
-        """Called before graphs are captured: with both voices, and with nothing scored or measured."""
+        """Called before graphs are captured: with all voices, and with nothing scored or measured."""
         stage = stage_of(self.vllm_config)
-        stage.asking, stage.rows = True, NO_ROWS
+        stage.asking, stage.wanted_layers, stage.rows = True, stage.layers, NO_ROWS
         inputs: dict[str, Any] = super().prepare_dummy_inputs(num_reqs, num_tokens)
         return inputs

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
 from vllm.v1.sample.logits_processor import BatchUpdate
 from vllm.v1.sample.logits_processor import LogitsProcessor as V1LogitsProcessor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext
@@ -23,7 +22,7 @@ from motet_decoding.engine.arguments import Asked, engine_key, read_asked
 from motet_decoding.engine.measuring import NO_ROWS, Rows
 from motet_decoding.engine.places import follow
 from motet_decoding.engine.rewards import PARTS
-from motet_decoding.engine.stage import Stage, stage_of
+from motet_decoding.engine.stage import stage_of
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
@@ -33,43 +32,6 @@ _LOG = logging.getLogger(__name__)
 
 #: Heads kept in a worker's memory; each is one vector.
 _HEADS = 256
-
-
-class ScoringModel(nn.Module):
-    """The part before any generating class of vLLM's that lets its hidden states be scored, its logits measured."""
-
-    stage: Stage
-
-    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
-        super().__init__(vllm_config=vllm_config, prefix=prefix)
-        self.stage = stage_of(vllm_config)
-
-    def compute_logits(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor | None:
-        """The model's logits, [rows, vocab]; those of rows that tell a number hold it instead."""
-        logits: torch.Tensor | None = super().compute_logits(hidden_states, *args, **kwargs)  # type: ignore[misc]
-        rows, self.stage.rows = (
-            self.stage.rows,
-            NO_ROWS,
-        )  # prompt logprobs are computed after them, of other rows
-        if logits is not None:
-            if rows.measured:
-                self.stage.measurements.keep(logits, rows.measured)
-            if rows.scored:
-                write_rewards(logits, hidden_states, rows.scored)
-            for row, reading in rows.read:
-                write_number(logits, row, self.stage.measurements.read(reading))
-        return logits
-
-    @property
-    def compute_logits_local(self) -> Any:
-        """Absent on purpose: vLLM would sample from a shard of the logits and never meet the reward."""
-        raise AttributeError("compute_logits_local")
-
-    def get_model_state_cls(self) -> type[Any]:
-        """vLLM's V2 runner asks the model for the class that prepares its inputs."""
-        from motet_decoding.engine.model_state import AskingModelState
-
-        return AskingModelState
 
 
 def write_rewards(logits: torch.Tensor, hidden: torch.Tensor, scored: Sequence[tuple[int, Path]]) -> None:
@@ -194,6 +156,7 @@ class ScoringProcessor(V1LogitsProcessor, V2LogitsProcessor):
         return logits
 
     def _expect(self, asking: Sequence[tuple[int, Asked, int]]) -> None:
+        self.stage.begin()
         if not asking:
             self.stage.rows = NO_ROWS
             return
