@@ -20,8 +20,9 @@ class ContrastRows:
     """Which rows of a batch ask for a contrast, and what the formula needs of each; made once, used every step.
 
     Attributes:
-        weight: of the expert's logits, float32 [rows]: ``1 + s``, or 1 in the ratio form.
-        pull: of the amateur's logits, float32 [rows]: ``s / t``.
+        weight: of the expert's logits, float32 [rows]: ``1 + s``, or 1 in the ratio form. Voices of weights below 0
+            can bring it to 0 and below.
+        pull: of the amateur's logits, float32 [rows]: ``s / t``; below 0 for a voice that is added.
         floor: log plausibility, float32 [rows]; -inf keeps every token.
         index: which row of the batch each is, int64 [rows]; None when every row asks, in order.
     """
@@ -58,6 +59,7 @@ def contrast(
     amateur: torch.Tensor,  # [rows, amateur_vocab]
     rows: ContrastRows,
     *,
+    amateur_index: torch.Tensor | None = None,  # [rows]
     unedited: torch.Tensor | None = None,  # [rows, vocab]
     out: torch.Tensor | None = None,  # [rows, vocab]
 ) -> torch.Tensor:
@@ -77,6 +79,8 @@ def contrast(
         amateur: the amateur's raw logits of the asking rows; may be narrower or wider than ``logits`` where the
             two models pad one vocabulary differently.
         rows: the asking rows.
+        amateur_index: which row of ``amateur`` each asking row reads, int64; they may then be any number, and
+            ``amateur`` may be ``logits`` itself, as long as no asking row is read as an amateur's. None: in order.
         unedited: the expert's raw logits of the asking rows, needed where ``logits`` has been edited by additive
             biases or penalties. Their edits are then added to the score once, not multiplied by ``1 + s``.
         out: where the asking rows' scores go, in order, instead of over the logits; of any floating type.
@@ -89,7 +93,7 @@ def contrast(
     """
     asking = len(logits) if rows.index is None else len(rows)
     for name, tensor in (
-        ("amateur", amateur),
+        ("amateur", amateur if amateur_index is None else amateur_index),
         ("settings", rows.weight),
         ("unedited", unedited),
         ("out", out),
@@ -100,8 +104,8 @@ def contrast(
         from motet_kernels.contrast_triton import contrast_triton
 
         with torch.cuda.device_of(logits):
-            return contrast_triton(logits, amateur, rows, unedited, out)
-    return contrast_torch(logits, amateur, rows, unedited, out)
+            return contrast_triton(logits, amateur, rows, unedited, out, amateur_index)
+    return contrast_torch(logits, amateur, rows, unedited, out, amateur_index)
 
 
 def contrast_torch(
@@ -110,12 +114,14 @@ def contrast_torch(
     rows: ContrastRows,
     unedited: torch.Tensor | None = None,
     out: torch.Tensor | None = None,
+    amateur_index: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """``contrast`` in plain torch: what the kernel must agree with, and what runs where there is no GPU."""
-    for part in row_blocks(len(amateur), logits.shape[1]):
+    for part in row_blocks(len(amateur if amateur_index is None else amateur_index), logits.shape[1]):
         place = part if rows.index is None else rows.index[part]
+        voice = amateur[part if amateur_index is None else amateur_index[part]]
         raw = None if unedited is None else unedited[part]
-        score = contrast_scores(logits[place], amateur[part], rows.of_these(part), raw)
+        score = contrast_scores(logits[place], voice, rows.of_these(part), raw)
         if out is not None:
             out[part] = score
         elif isinstance(place, slice):

@@ -2,7 +2,8 @@
 
 The first reads the expert once. The second knows each tile's maximum: a tile that can't hold a plausible token is
 filled with -inf unread, and in the others the amateur is read only under the mask. No atomics, no order of
-execution that matters, and no row that depends on another.
+execution that matters, and no asking row that depends on another. An amateur's row may be another of the batch's own,
+so that a group's sequences are contrasted where they lie.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def contrast_kernel(
     amateur,
     unedited,
     index,
+    amateur_index,
     weights,
     pulls,
     floors,
@@ -66,6 +68,7 @@ def contrast_kernel(
     shared,
     tiles,
     HAS_INDEX: tl.constexpr,
+    HAS_AMATEUR_INDEX: tl.constexpr,
     IN_PLACE: tl.constexpr,
     HAS_UNEDITED: tl.constexpr,
     TILE: tl.constexpr,
@@ -88,12 +91,13 @@ def contrast_kernel(
     else:
         expert = load_expert(logits + row * stride, tokens, tokens < shared)
         head = (expert >= threshold) & (expert > float("-inf"))
-        against = load_amateur(amateur + asking * amateur_stride, tokens, head)
+        voice = tl.load(amateur_index + asking) if HAS_AMATEUR_INDEX else asking
+        against = load_amateur(amateur + voice * amateur_stride, tokens, head)
         weight = tl.load(weights + asking)
         if HAS_UNEDITED:
             raw = tl.load(unedited + asking * unedited_stride + tokens, mask=head, other=0.0).to(tl.float32)
             # In the ratio form there is nothing to add, and +inf times 0 would be no number.
-            score = expert + tl.where(weight > 1.0, raw * (weight - 1.0), 0.0)
+            score = expert + tl.where(weight != 1.0, raw * (weight - 1.0), 0.0)
         else:
             score = expert * weight
         score = tl.where(head, score - against * tl.load(pulls + asking), float("-inf"))
@@ -106,9 +110,10 @@ def contrast_triton(
     rows: ContrastRows,
     unedited: torch.Tensor | None = None,
     out: torch.Tensor | None = None,
+    amateur_index: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """``contrast`` on a GPU (or under Triton's interpreter); the last axis of every tensor must be contiguous."""
-    asking, vocab = len(amateur), logits.shape[1]
+    asking, vocab = len(amateur if amateur_index is None else amateur_index), logits.shape[1]
     scores = logits if out is None else out
     if not asking or not vocab:
         return scores
@@ -137,6 +142,7 @@ def contrast_triton(
         amateur,
         logits if unedited is None else unedited,
         index,
+        logits if amateur_index is None else amateur_index,
         rows.weight,
         rows.pull,
         rows.floor,
@@ -149,6 +155,7 @@ def contrast_triton(
         shared,
         tiles,
         HAS_INDEX=rows.index is not None,
+        HAS_AMATEUR_INDEX=amateur_index is not None,
         IN_PLACE=out is None,
         HAS_UNEDITED=unedited is not None,
         TILE=TILE,
@@ -161,9 +168,12 @@ def contrast_triton(
 _SIZES = {"stride": "i64:16", "shared": "i32", "tiles": "i32"}
 
 
-def _contrast_build(logits: str, amateur: str, *, mapped: bool, edited: bool, beside: bool) -> Build:
+def _contrast_build(
+    logits: str, amateur: str, *, mapped: bool, edited: bool, beside: bool, among: bool
+) -> Build:
+    branches = f"{' mapped' * mapped}{' edited' * edited}{' beside' * beside}{' among' * among}"
     return Build(
-        f"contrast {logits} against {amateur}{' mapped' * mapped}{' edited' * edited}{' beside' * beside}",
+        f"contrast {logits} against {amateur}{branches}",
         contrast_kernel,
         {
             "out": "*fp32" if beside else f"*{logits}",
@@ -171,12 +181,20 @@ def _contrast_build(logits: str, amateur: str, *, mapped: bool, edited: bool, be
             "amateur": f"*{amateur}",
             "unedited": f"*{logits}",
             "index": "*i64",
+            "amateur_index": "*i64",
             **dict.fromkeys(("weights", "pulls", "floors", "maxima"), "*fp32"),
             **_SIZES,
             **dict.fromkeys(("out_stride", "amateur_stride", "unedited_stride"), "i64:16"),
             "vocab": "i32",
         },
-        {"HAS_INDEX": mapped, "IN_PLACE": not beside, "HAS_UNEDITED": edited, "TILE": TILE, "TILES": 256},
+        {
+            "HAS_INDEX": mapped,
+            "HAS_AMATEUR_INDEX": among,
+            "IN_PLACE": not beside,
+            "HAS_UNEDITED": edited,
+            "TILE": TILE,
+            "TILES": 256,
+        },
     )
 
 
@@ -192,11 +210,11 @@ BUILDS = (
         for logits, mapped in (("fp32", False), ("fp32", True), ("bf16", True), ("fp16", True))
     ),
     *(
-        _contrast_build("fp32", "fp32", mapped=mapped, edited=edited, beside=beside)
-        for mapped, edited, beside in itertools.product((False, True), repeat=3)
+        _contrast_build("fp32", "fp32", mapped=mapped, edited=edited, beside=beside, among=among)
+        for mapped, edited, beside, among in itertools.product((False, True), repeat=4)
     ),
     *(
-        _contrast_build(*pair, mapped=True, edited=True, beside=beside)
+        _contrast_build(*pair, mapped=True, edited=True, beside=beside, among=True)
         for pair in (("fp32", "bf16"), ("fp32", "fp16"), ("bf16", "bf16"), ("fp16", "fp16"))
         for beside in (False, True)
     ),

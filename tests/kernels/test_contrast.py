@@ -12,7 +12,7 @@ from motet_decoding.reference import contrast_scores
 from motet_kernels.contrast import ContrastRows, contrast
 
 
-def kernel(logits, amateur, asked, *, rows=None, unedited=None, out=None):
+def kernel(logits, amateur, asked, *, rows=None, amateur_index=None, unedited=None, out=None):
     """Calls the kernel for one Contrast a row."""
     settings = ContrastRows.of(
         torch.tensor([c.strength for c in asked]),
@@ -21,7 +21,7 @@ def kernel(logits, amateur, asked, *, rows=None, unedited=None, out=None):
         torch.tensor([c.amateur_temperature for c in asked]),
         rows,
     )
-    return contrast(logits, amateur, settings, unedited=unedited, out=out)
+    return contrast(logits, amateur, settings, amateur_index=amateur_index, unedited=unedited, out=out)
 
 
 ASKED = [
@@ -76,6 +76,40 @@ def test_scores_can_go_elsewhere_and_need_not_be_rounded_to_the_logits_type():
     assert torch.equal(out, kernel(before[rows].float(), amateur, ASKED[:2]))
     with pytest.raises(ValueError, match="3 out rows for 2 asking rows"):
         kernel(logits, amateur, ASKED[:2], rows=rows, out=torch.empty(3, 50))
+
+
+def test_an_amateurs_rows_may_be_picked_from_the_batch_itself():
+    logits = torch.randn(6, 50)
+    before, rows, followers = logits.clone(), torch.tensor([4, 1]), torch.tensor([0, 5])
+    assert kernel(logits, logits, ASKED[:2], rows=rows, amateur_index=followers) is logits
+    assert torch.equal(logits[[0, 2, 3, 5]], before[[0, 2, 3, 5]])
+    assert torch.equal(logits[rows], kernel(before[rows].clone(), before[followers], ASKED[:2]))
+    with pytest.raises(ValueError, match="3 amateur rows for 2 asking rows"):
+        kernel(logits, logits, ASKED[:2], rows=rows, amateur_index=torch.tensor([0, 5, 5]))
+
+
+def test_one_voice_may_be_heard_by_several_rows():
+    logits, amateur = torch.randn(3, 50), torch.randn(2, 50)
+    index = torch.tensor([1, 1, 0])
+    exact = kernel(logits.clone(), amateur[index], ASKED[:3])
+    assert torch.equal(kernel(logits, amateur, ASKED[:3], amateur_index=index), exact)
+
+
+@pytest.mark.parametrize("weight", [-7.0, 0.0, 0.5])
+@pytest.mark.parametrize("edited", [False, True])
+def test_an_experts_weight_may_be_anything(weight, edited):
+    """Voices of negative weights bring it under 1; what the expert excludes stays so, its -inf times anything."""
+    expert, amateur = torch.randn(2, 9), torch.randn(2, 9)
+    expert[:, 3] = -torch.inf
+    bias = torch.zeros(2, 9)
+    bias[:, 5] = 1.5 * edited
+    column = torch.full((2,), weight)
+    rows = ContrastRows(column, column - 1.0, torch.tensor([-torch.inf, -1.0]))
+    exact = weight * expert.double() + bias - (weight - 1.0) * amateur.double()
+    head = (expert + bias) >= (expert + bias).amax(1, keepdim=True) + rows.floor[:, None]
+    exact[~head | expert.isneginf()] = -torch.inf
+    scores = contrast(expert + bias, amateur, rows, unedited=expert.clone() if edited else None)
+    torch.testing.assert_close(scores.double(), exact, atol=1e-5, rtol=1e-5)
 
 
 def test_neutral_settings_leave_every_bit():

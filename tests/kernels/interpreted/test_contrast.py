@@ -21,9 +21,9 @@ def asked(rows, index=None, generator=None):
     )
 
 
-def equal(logits, amateur, rows, unedited=None):
-    expected = contrast_torch(logits.clone(), amateur, rows, unedited)
-    scores = contrast_triton(logits, amateur, rows, unedited)
+def equal(logits, amateur, rows, unedited=None, amateur_index=None):
+    expected = contrast_torch(logits.clone(), amateur, rows, unedited, None, amateur_index)
+    scores = contrast_triton(logits, amateur, rows, unedited, None, amateur_index)
     assert scores is logits
     torch.testing.assert_close(scores, expected, rtol=1e-6, atol=1e-5)
     assert torch.equal(scores == -torch.inf, expected == -torch.inf)
@@ -70,6 +70,36 @@ def test_edited_logits():
     edited[:, 100:1500] = -torch.inf
     raw[0, 3] = edited[0, 3] = torch.inf  # in the ratio form
     equal(edited, amateur, asked(4), unedited=raw)
+
+
+def test_rows_of_an_amateur_picked_one_by_one():
+    generator = torch.Generator().manual_seed(5)
+    logits, amateur = (torch.randn(7, 2100, generator=generator) for _ in range(2))
+    picked, rows = torch.tensor([6, 0, 6]), torch.tensor([2, 5, 1])
+    equal(logits, amateur, asked(3, rows), amateur_index=picked)
+    equal(logits[:3], amateur, asked(3), unedited=logits[:3] * 0.5, amateur_index=picked)
+
+
+def test_the_batchs_own_rows_as_voices():
+    generator = torch.Generator().manual_seed(6)
+    logits = torch.randn(7, 2100, generator=generator)
+    before, rows, followers = logits.clone(), torch.tensor([2, 5, 1]), torch.tensor([3, 0, 6])
+    expected = contrast_torch(before.clone(), before, asked(3, rows), amateur_index=followers)
+    assert contrast_triton(logits, logits, asked(3, rows), amateur_index=followers) is logits
+    torch.testing.assert_close(logits, expected, rtol=1e-6, atol=1e-5)
+    assert torch.equal(logits[[0, 3, 4, 6]], before[[0, 3, 4, 6]])
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_weights_below_one_and_voices_that_are_added(edited):
+    generator = torch.Generator().manual_seed(7)
+    logits, amateur = (torch.randn(4, 2100, generator=generator) for _ in range(2))
+    raw = logits.clone()
+    logits[:, 7] += 5 * edited
+    logits[:, 100:1500] = -torch.inf
+    weight = torch.tensor([-7.0, 0.0, 0.5, 1.0])
+    rows = ContrastRows(weight, weight - 2.0, torch.tensor([-torch.inf, -1.0, -torch.inf, -2.0]))
+    equal(logits, amateur, rows, unedited=raw if edited else None)
 
 
 def test_masked_rows_nan_and_ties():
