@@ -1,0 +1,181 @@
+"""Every reach of lockstep groups into parts of vLLM's scheduler that its documentation does not promise.
+
+Seen with vLLM 0.32.0. ``tests/decoding/test_lockstep_private.py`` fails when one of them moves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vllm.v1.core.sched.output import NewRequestData
+    from vllm.v1.core.sched.scheduler import Scheduler
+    from vllm.v1.request import Request
+
+    from motet_decoding.engine.arguments import AdapterFile
+
+
+def follower(
+    leader: Request,
+    *,
+    request_id: str,
+    tokens: list[int],
+    adapter: AdapterFile | None,
+    extra_args: dict[str, str],
+) -> Request:
+    """An engine request that draws nothing of its own: no grammar, no penalty, no end but the leader's."""
+    from vllm import SamplingParams
+    from vllm.lora.request import LoRARequest
+    from vllm.v1.request import Request
+
+    asked = leader.sampling_params
+    assert asked is not None
+    return Request(
+        request_id=request_id,
+        client_index=leader.client_index,
+        prompt_token_ids=tokens,
+        sampling_params=SamplingParams(
+            # Its draw is thrown away; with the leader's kind of draw it costs the batch nothing more.
+            temperature=0.0 if asked.temperature < 1e-5 else 1.0,
+            max_tokens=asked.max_tokens,
+            ignore_eos=True,
+            detokenize=False,
+            extra_args=dict(extra_args),
+        ),
+        pooling_params=None,
+        arrival_time=leader.arrival_time,
+        lora_request=None
+        if adapter is None
+        else LoRARequest(lora_name=adapter.name, lora_int_id=adapter.number, lora_path=adapter.path),
+        cache_salt=leader.cache_salt,
+        priority=leader.priority,
+        block_hasher=leader._block_hasher,
+    )
+
+
+def is_running(request: Request) -> bool:
+    """Whether the request has its place among those that are computed."""
+    from vllm.v1.request import RequestStatus
+
+    return bool(request.status == RequestStatus.RUNNING)
+
+
+def may_be_admitted(request: Request) -> bool:
+    """Whether the request waits for nothing but room."""
+    from vllm.v1.request import RequestStatus
+
+    return request.status in (RequestStatus.WAITING, RequestStatus.PREEMPTED)
+
+
+def blocks_to_go_on(scheduler: Scheduler, request: Request) -> int:
+    """How many cache blocks a running request lacks for one more token, as ``allocate_slots`` reckons."""
+    manager = scheduler.kv_cache_manager
+    computed = request.num_computed_tokens
+    return int(
+        manager.coordinator.get_num_blocks_to_allocate(
+            request_id=request.request_id,
+            num_tokens=computed + 1,
+            new_computed_blocks=manager.empty_kv_cache_blocks.blocks,
+            num_encoder_tokens=0,
+            total_computed_tokens=computed,
+            num_local_computed_tokens=computed,
+            num_tokens_main_model=computed + 1,
+            prefill_end=max(request.num_prompt_tokens, request.num_tokens - 1),
+        )
+    )
+
+
+def free_blocks(scheduler: Scheduler) -> int:
+    """Cache blocks that nobody holds."""
+    return int(scheduler.kv_cache_manager.block_pool.get_num_free_blocks())
+
+
+def guard_allocation(scheduler: Scheduler, fits: Callable[[Request], bool]) -> None:
+    """Has the scheduler allot nothing to a request while ``fits`` says no; it then preempts others and asks again."""
+    manager = scheduler.kv_cache_manager
+    allocate = manager.allocate_slots
+
+    def allocate_slots(request: Request, *arguments: Any, **options: Any) -> Any:
+        return allocate(request, *arguments, **options) if fits(request) else None
+
+    manager.allocate_slots = allocate_slots
+
+
+def enter(scheduler: Scheduler, request: Request) -> bool:
+    """Moves a waiting request with nothing computed among the running, if there is a block for its first token.
+
+    vLLM itself admits a request only together with a step of its own.
+    """
+    from vllm.v1.engine import EngineCoreEventType
+    from vllm.v1.request import RequestStatus
+
+    if scheduler.kv_cache_manager.allocate_slots(request, 1) is None:
+        return False
+    if request.prefill_stats is not None and request.num_preemptions == 0:
+        request.prefill_stats.set(
+            num_prompt_tokens=request.num_prompt_tokens,
+            num_local_cached_tokens=0,
+            num_external_cached_tokens=0,
+        )
+    if scheduler.log_stats:
+        request.record_event(EngineCoreEventType.SCHEDULED, time.monotonic())
+    scheduler.waiting.remove_request(request)
+    scheduler.deferred_waiting.discard(request)
+    request.status = RequestStatus.RUNNING
+    scheduler.running.append(request)
+    return True
+
+
+def new_request_data(scheduler: Scheduler, request: Request) -> NewRequestData:
+    """What tells the workers of a request that they have not heard of."""
+    from vllm.v1.core.sched.output import NewRequestData
+
+    blocks = scheduler.kv_cache_manager.get_blocks(request.request_id).get_block_ids()
+    known = [list(request.all_token_ids)] if scheduler.use_v2_model_runner else []
+    return NewRequestData.from_request(request, blocks, *known)
+
+
+def fail(scheduler: Scheduler, request: Request) -> None:
+    """Ends a request with an error in the step's output, as vLLM ends one whose grammar doesn't compile."""
+    scheduler.grammar_compile_error_reqs.add(request.request_id)
+
+
+def abort(scheduler: Any, requests: Sequence[Request]) -> None:
+    """Ends requests whose clients, if they have any, are told otherwise."""
+    from vllm.v1.request import RequestStatus
+
+    if requests:
+        scheduler.finish_requests([each.request_id for each in requests], RequestStatus.FINISHED_ABORTED)
+
+
+def agree(members: Sequence[Request], output: Any) -> bool:
+    """Whether a step drew the same token for all of ``members``, or none for any."""
+    drawn = []
+    for member in members:
+        row = output.req_id_to_index.get(member.request_id)
+        drawn.append(
+            [] if row is None or not output.sampled_token_ids else list(output.sampled_token_ids[row])
+        )
+    return all(tokens == drawn[0] for tokens in drawn)
+
+
+def copy_leaders_draws() -> None:
+    """Has the V1 runner's sampler hand a group's followers what it drew for their leader. Re-entrant."""
+    from vllm.v1.sample.sampler import Sampler
+
+    from motet_decoding.engine.following import follow_leaders
+
+    if Sampler.forward.__module__ == __name__:
+        return
+    forward = Sampler.forward
+
+    def draw(self: Any, logits: Any, sampling_metadata: Any, *arguments: Any, **options: Any) -> Any:
+        output = forward(self, logits, sampling_metadata, *arguments, **options)
+        for processor in sampling_metadata.logitsprocs.non_argmax_invariant:
+            if hasattr(processor, "leading"):
+                follow_leaders(output.sampled_token_ids, processor.leading())
+        return output
+
+    Sampler.forward = draw
