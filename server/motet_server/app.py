@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -35,6 +36,10 @@ from motet_server.requests import OWN_FIELDS, Order, Route, prepare
 from motet_server.responses import annotated, annotated_stream, opened
 from motet_server.reward_models import RewardModels
 from motet_server.settings import ServerSettings
+from motet_server.voices import group as groups
+from motet_server.voices.arranging import arrange
+from motet_server.voices.borrowing import Lender
+from motet_server.voices.telling import kind_of
 
 
 class MotetEndpoints:
@@ -63,7 +68,7 @@ class MotetEndpoints:
         for route in routes:
             app.add_api_route(
                 route.path,
-                _endpoint(route, settings, lambda: self.scorers),
+                _endpoint(route, settings, lambda: self.scorers, lambda: self.adapters),
                 methods=["POST"],
                 response_model=None,
             )
@@ -126,7 +131,10 @@ def _fields(request_type: type[Any], openai: Any) -> frozenset[str]:
 
 
 def _endpoint(
-    route: Route, settings: ServerSettings, scorers: Callable[[], Scorers | None]
+    route: Route,
+    settings: ServerSettings,
+    scorers: Callable[[], Scorers | None],
+    adapters: Callable[[], AdapterService | None],
 ) -> Callable[[Request], Awaitable[Response | None]]:
     """The route function: refusals, ours and vLLM's, leave it in one shape, named and counted."""
 
@@ -136,6 +144,7 @@ def _endpoint(
         names = vllm_private.served_names(request.app.state)
         if leases is not None and model and model not in names and leases.shelf.knows(model):
             order = order.answered_by((await leases.take(model)).reference)
+        order = await _voices(order, request, leases)
         contest = await _contest(order, request, leases)
         response = await route.handler(order.request, request)
         if isinstance(response, StreamingResponse):
@@ -148,7 +157,9 @@ def _endpoint(
             return response  # the client has left, or vLLM refuses
         preset = kind_of_preset(order.preset, settings.presets)
         if order.contrast is not None:
-            metrics.count_request(route.name, form=order.contrast.form, preset=preset)
+            metrics.count_request(
+                route.name, form=order.contrast.form, against=kind_of(order.contrast), preset=preset
+            )
         if contest is not None:
             metrics.count_best_of(route.name, by=contest.kind, preset=preset)
         served_as = vllm_private.answers_as(request.app.state, order.request.model)
@@ -165,6 +176,16 @@ def _endpoint(
         if isinstance(response, JSONResponse):
             return annotated(response, order, served_as, contest)
         return response
+
+    async def _voices(order: Order, request: Request, leases: Leases | None) -> Order:
+        """Finds the voices of the request's contrast, and puts their group where its engine requests will find it."""
+        group, state = None, request.app.state
+        if order.contrast is not None:
+            lender = Lender(adapters(), leases, tuple(vllm_private.served_names(state)))
+            told, group = await arrange(order, settings.voices, state, lender)
+            order = replace(order, told=told)
+        groups.current.set(group)
+        return order
 
     async def _contest(order: Order, request: Request, leases: Leases | None) -> Contest | None:
         """Puts the request's contest, if it has one, where its engine requests will find it."""

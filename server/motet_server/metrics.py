@@ -16,8 +16,9 @@ NONE: Final = "none"
 
 _requests = Counter(
     "motet_contrast_requests",
-    "Requests accepted with a contrast, by route, formula and the preset of the model name (or none).",
-    ("route", "form", "preset"),
+    "Requests accepted with a contrast, by route, formula, kind of voice (or several) and the preset of the model name "
+    "(or none).",
+    ("route", "form", "against", "preset"),
 )
 _tokens = Counter(
     "motet_contrast_tokens",
@@ -74,9 +75,9 @@ def observe_scorer(by: str, seconds: float) -> None:
     _scorer_seconds.labels(by).observe(seconds)
 
 
-def count_request(route: str, *, form: str, preset: str | None) -> None:
+def count_request(route: str, *, form: str, against: str, preset: str | None) -> None:
     """One request with a contrast has been handed to the engine."""
-    _requests.labels(route, form, preset or NONE).inc()
+    _requests.labels(route, form, against, preset or NONE).inc()
 
 
 def count_tokens(route: str, tokens: int) -> None:

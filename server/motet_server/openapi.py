@@ -36,9 +36,12 @@ def _body(route: Route, known: dict[str, Any]) -> dict[str, Any]:
     """The schema of a route's body and of what it refers to, by name; ``known`` names stay as they are."""
     body = route.request_type.model_json_schema(ref_template=_REF)
     parts = {name: part for name, part in body.pop("$defs", {}).items() if name not in known}
+    contrast = Contrast.model_json_schema(ref_template=_REF)
+    parts |= contrast.pop("$defs", {})
     body["properties"]["contrast"] = {
-        "anyOf": [Contrast.model_json_schema(), {"type": "boolean"}, {"type": "null"}],
-        "description": "Sharpens the model's answer against the server's second model.",
+        "anyOf": [contrast, {"type": "boolean"}, {"type": "null"}],
+        "description": "Sharpens the answer against other voices: a second model, the model without its adapter, "
+        "another adapter, another prompt, or the model's own early layers.",
     }
     best_of = BestOf.model_json_schema(ref_template=_REF)
     parts |= best_of.pop("$defs", {})

@@ -13,6 +13,8 @@ from motet_decoding.contrast import Contrast, parse_contrast
 from motet_decoding.errors import LaunchError, RequestError
 from motet_server.files import read_yaml
 from motet_server.settings import Preset
+from motet_server.voices.checking import check_voices
+from motet_server.voices.settings import VoiceSettings
 
 #: The preset that every server with an amateur has.
 DEFAULT_PRESET = "contrast"
@@ -62,9 +64,29 @@ def collect_presets(
             raise LaunchError(
                 f"{where}: {name}.best_of.n: {preset.best_of.n} is more than --max-candidates {most}"
             )
-        if preset.contrast is not None and not amateur:
-            raise LaunchError(f"{where}: {name}.contrast: needs a second model; start with --amateur MODEL")
+        hears_amateur = preset.contrast is not None and any(
+            weighted.voice == "amateur" for weighted in preset.contrast.voices
+        )
+        if hears_amateur and not amateur:
+            raise LaunchError(
+                f"{where}: {name}.contrast: needs a second model; start with --amateur MODEL, or name another voice, "
+                "against"
+            )
     return presets
+
+
+def check_presets(presets: Mapping[str, Preset], voices: VoiceSettings, *, amateur: bool) -> None:
+    """Holds the voices that presets name against those that the server will hear; an adapter may still come.
+
+    Raises:
+        LaunchError: naming the preset and the voice.
+    """
+    for name, preset in presets.items():
+        if preset.contrast is not None:
+            try:
+                check_voices(preset.contrast, voices, amateur=amateur)
+            except RequestError as error:
+                raise LaunchError(f"preset {name}: {error}") from None
 
 
 def preset_judges(presets: Mapping[str, Preset]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from motet_server.vllm_private import chat_handler
+from motet_server.vllm_private import chat_handler, completion_handler
 
 
 def bring_templates(state: Any, template: Callable[[], str | None]) -> None:
@@ -83,3 +83,57 @@ def prompt_tokens(state: Any, prompt: Any) -> int:
     from vllm.renderers.inputs.preprocess import extract_prompt_len
 
     return int(extract_prompt_len(state.engine_client.model_config, prompt))
+
+
+def beyond_text(messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a message holds anything but text."""
+    from vllm.renderers.chat_utils import has_non_text_content
+
+    return bool(has_non_text_content(list(messages)))
+
+
+async def voice_prompt(state: Any, request: Any, prompt: str | Sequence[int]) -> list[int]:
+    """The tokens of what another voice than the answer's reads, as those of a prompt of /v1/completions.
+
+    Args:
+        state: the app's.
+        request: vLLM's, of either route; what it says of special tokens and of truncation counts here as well.
+        prompt: a text, or tokens.
+
+    Raises:
+        What ``request_problems`` names: it can't be read, or is longer than the context.
+    """
+    request_type, _ = completion_handler()
+    options = {name: getattr(request, name) for name in ("truncate_prompt_tokens", "truncation_side")}
+    if "add_special_tokens" in request.model_fields_set:
+        options["add_special_tokens"] = request.add_special_tokens
+    asked = request_type.model_validate(
+        {"prompt": prompt if isinstance(prompt, str) else list(prompt), "max_tokens": 1, **options}
+    )
+    rendered = await state.online_renderer.render_completion(asked)
+    if hasattr(rendered, "error"):
+        raise ValueError(rendered.error.message)
+    (engine_input,) = rendered
+    return list(engine_input["prompt_token_ids"])
+
+
+async def voice_messages(state: Any, request: Any, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The tokens of a conversation that another voice than the answer's reads.
+
+    Args:
+        state: the app's.
+        request: vLLM's; a chat's tools, documents and options of its template are the conversation's as well.
+        messages: as in a chat request, of text alone.
+
+    Raises:
+        ValidationError, and what ``request_problems`` names: they can't be rendered, or are longer than the context.
+    """
+    request_type, _ = chat_handler()
+    asked = request_type.model_validate({"messages": list(messages), "max_completion_tokens": 1})
+    if isinstance(request, request_type):
+        asked = request.model_copy(update={"messages": asked.messages})
+    rendered = await state.online_renderer.render_chat(asked)
+    if hasattr(rendered, "error"):
+        raise ValueError(rendered.error.message)
+    _, (engine_input,) = rendered
+    return list(engine_input["prompt_token_ids"])

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from motet_decoding.adapting import ByPosition
 from motet_decoding.best_of.request import BestOf
 from motet_decoding.contrast import Contrast, parse_contrast
-from motet_decoding.engine.arguments import engine_arguments, ensure_engine_key
+from motet_decoding.engine.arguments import ensure_engine_key
 from motet_decoding.errors import RequestError
 from motet_server.best_of.asking import take_best_of
 from motet_server.body import json_type
@@ -20,6 +21,7 @@ from motet_server.errors import first_problem
 from motet_server.presets import find_preset
 from motet_server.settings import Preset, ServerSettings
 from motet_server.vllm_private import Handler
+from motet_server.voices.checking import check_voices
 
 #: Fields of ours, beside OpenAI's and vLLM's.
 OWN_FIELDS = frozenset({"contrast", "best_of"})
@@ -27,12 +29,12 @@ OWN_FIELDS = frozenset({"contrast", "best_of"})
 #: OpenAI's fields that vLLM would drop in silence although they change the answer.
 _NOT_HERE = frozenset({"functions", "function_call", "audio", "web_search_options"})
 
-#: Fields under which a second model can't be heard, and why.
+#: Fields under which no other voice can be heard, and why.
 _NOT_WITH_CONTRAST = {
-    "use_beam_search": "beams are scored by the expert alone",
-    "prompt_embeds": "the amateur can't read the expert's embeddings",
-    "kv_transfer_params": "transferred caches hold nothing of the amateur's",
-    "ec_transfer_params": "transferred caches hold nothing of the amateur's",
+    "use_beam_search": "beams are scored by the answer's own model alone",
+    "prompt_embeds": "the other voices can't read them",
+    "kv_transfer_params": "transferred caches hold nothing of the other voices'",
+    "ec_transfer_params": "transferred caches hold nothing of the other voices'",
 }
 
 #: Our keys in ``SamplingParams.extra_args`` start with this, and no client's may.
@@ -68,7 +70,8 @@ class Order:
         request: vLLM's, ready for its handler.
         model: the model's name as the client wrote it.
         preset: the preset that the name chose, if any.
-        contrast: what to tell the client was applied; a neutral one needs nothing of the engine.
+        contrast: what was asked for; a neutral one needs nothing of the engine.
+        told: the same as the answer tells it, once its voices are found.
         best_of: how the answer is chosen; None for a plain answer.
         messages: the conversation whose answer is chosen, as the client wrote it; None where the prompt is a text.
         kind: the route's name.
@@ -80,6 +83,7 @@ class Order:
     model: str | None
     preset: str | None
     contrast: Contrast | None
+    told: Mapping[str, Any] | None = None
     best_of: BestOf | None = None
     messages: Sequence[Mapping[str, Any]] | None = None
     kind: Literal["chat", "completions"] = "chat"
@@ -120,7 +124,7 @@ def prepare(
     best_of = take_best_of(body, route.name, settings, preset.best_of)
     contrast = _take_contrast(body, settings, preset.contrast)
     if contrast is not None:
-        _check_honoured(body, contrast, settings)
+        _check_honoured(body, contrast, best_of, settings)
     if name is not None:
         body["model"] = model
     messages = body.get("messages") if best_of is not None and route.name == "chat" else None
@@ -136,11 +140,6 @@ def prepare(
     ) as error:  # vLLM's checks on what they didn't expect
         raise RequestError("body", f"malformed: {type(error).__name__}: {error}") from None
     check_amounts(dict(request), settings.max_choices)
-    salt = request.cache_salt
-    if contrast is not None and not contrast.neutral:
-        arguments = engine_arguments(contrast, request.cache_salt)
-        request.vllm_xargs = {**(request.vllm_xargs or {}), **arguments.extra_args}
-        request.cache_salt = arguments.cache_salt
     if settings.chatml and route.name == "chat":
         # Without the model's own template its end-of-turn marker isn't known to the engine as an end.
         request.stop = [
@@ -152,10 +151,10 @@ def prepare(
         asked if isinstance(asked, str) else None,
         name,
         contrast,
-        best_of,
-        messages,
-        route.name,
-        cache_salt=salt,
+        best_of=best_of,
+        messages=messages,
+        kind=route.name,
+        cache_salt=request.cache_salt,
     )
 
 
@@ -224,13 +223,17 @@ def _take_contrast(
     return parse_contrast(True if value is None else value, preset)
 
 
-def _check_honoured(body: Mapping[str, Any], contrast: Contrast, settings: ServerSettings) -> None:
-    if contrast.against != "amateur":
-        raise RequestError("contrast.against", "only the amateur is available on this server")
-    if settings.amateur is None:
-        raise RequestError(
-            "contrast.against", "this server has one model and no amateur; start it with --amateur MODEL"
-        )
+def _check_honoured(
+    body: Mapping[str, Any], contrast: Contrast, best_of: BestOf | None, settings: ServerSettings
+) -> None:
+    check_voices(contrast, settings.voices, amateur=settings.amateur is not None)
+    if best_of is not None and isinstance(contrast.adapt, ByPosition):
+        way = "reject" if best_of.reject is not None else "steps" if best_of.steps is not None else None
+        if way is not None:
+            raise RequestError(
+                "contrast.adapt",
+                f"by position can't be combined with best_of.{way}: each part would begin to count anew",
+            )
     for field, reason in _NOT_WITH_CONTRAST.items():
         if body.get(field):
             raise RequestError(field, f"can't be combined with contrast: {reason}")

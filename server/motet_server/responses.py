@@ -29,8 +29,8 @@ def applied(order: Order, contest: Contest | None = None) -> dict[str, Any] | No
     field: dict[str, Any] = {}
     if order.adapter is not None:
         field["adapter"] = order.adapter
-    if order.contrast is not None:
-        field["contrast"] = order.contrast.model_dump()
+    if order.told is not None:
+        field["contrast"] = order.told
     if contest is not None and (told := contest.told()) is not None:
         field["best_of"] = told
     return field or None

@@ -6,9 +6,7 @@ everything else that it does. POST /v1/rewards and best-of-N both score through 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -19,7 +17,7 @@ from pydantic import ValidationError
 from motet_decoding.errors import RequestError
 from motet_decoding.together import together
 from motet_server import rendering_private, vllm_private
-from motet_server.adapters.leases import chat_template
+from motet_server.adapters.leases import in_template
 from motet_server.errors import first_problem
 from motet_server.scores import Score, ScoreError, place
 
@@ -70,11 +68,9 @@ class RewardAdapter:
             RequestError: it can't be rendered, or is too long.
         """
         # The request may be answered by another adapter, in that one's template.
-        context = copy_context()
-        context.run(chat_template.set, self.template)
         rendering = rendering_private.render_conversation(self.state, conversation, cut=cut)
         try:
-            return await asyncio.get_running_loop().create_task(rendering, context=context)
+            return await in_template(self.template, rendering)
         except ValidationError as error:
             raise RequestError(field, first_problem(error, {"messages": conversation}).message) from None
         except vllm_private.request_problems() as problem:

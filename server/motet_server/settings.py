@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from motet_decoding.best_of.request import MOST_CANDIDATES, BestOf, ScorerName
 from motet_decoding.contrast import Contrast
 from motet_server.adapters.settings import AdapterSettings
+from motet_server.voices.settings import VoiceSettings
 
 #: The request bodies a server reads unless told otherwise, in bytes.
 DEFAULT_MAX_BODY = 16 * 2**20
@@ -92,4 +93,7 @@ class ServerSettings(BaseModel):
     adapters: Annotated[
         AdapterSettings | None, Field(description="Where adapters come from; none without it.")
     ] = None
+    voices: Annotated[VoiceSettings, Field(description="What a contrast may hear beside an amateur.")] = (
+        VoiceSettings()
+    )
     rewards: Annotated[tuple[RewardModel, ...], Field(description="Reward models served beside.")] = ()

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from motet_server.room import Room
+
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
@@ -190,6 +192,31 @@ def watch_generation(state: Any, wrapped: Callable[[Any], Any]) -> None:
     """
     for serving in (state.openai_serving_chat, state.openai_serving_completion):
         serving.engine_client = wrapped(serving.engine_client)
+
+
+def room_of(state: Any) -> Room:
+    """What the engine has for the sequences of one request; of several replicas, what each has."""
+    config = state.engine_client.vllm_config
+    cache, scheduler = config.cache_config, config.scheduler_config
+    tokens = cache.kv_cache_size_tokens
+    return Room(
+        context=int(config.model_config.max_model_len),
+        sequences=min(int(scheduler.max_num_seqs), int(scheduler.max_num_batched_tokens)),
+        slots=0 if config.lora_config is None else int(config.lora_config.max_loras),
+        block=int(cache.block_size),
+        # One block stands for none.
+        blocks=None if tokens is None else int(tokens) // int(cache.block_size) - 1,
+    )
+
+
+def vocabulary_size(state: Any) -> int:
+    """How many tokens the model knows."""
+    return int(state.engine_client.vllm_config.model_config.get_vocab_size())
+
+
+def too_long(problem: Exception) -> bool:
+    """Whether ``problem`` is a prompt that is longer than the context."""
+    return getattr(problem, "parameter", None) in ("input_tokens", "input_text")
 
 
 def not_told(state: Any, need: str) -> str | None:

@@ -13,8 +13,10 @@ from motet_decoding.engine.arguments import (
     KEY_PREFIX,
     KEY_VARIABLE,
     Asked,
+    Member,
     Mix,
     Reading,
+    continued_arguments,
     engine_arguments,
     engine_key,
     ensure_engine_key,
@@ -89,3 +91,17 @@ def test_what_cannot_be_a_measurement_is_refused(key):
         reading_arguments("m", 0)
     with pytest.raises(ValueError, match="reserved"):
         measure_arguments({f"{KEY_PREFIX}another": "{}"}, "m")
+
+
+def test_who_goes_on_with_an_answer_has_its_members_go_on_too(key):
+    members = (Member(), Member(tokens=(1, 2)), Member(tokens=(3,)))
+    begun = {**engine_arguments(Mix(), None, members).extra_args, "theirs": 1}
+    extra = continued_arguments(begun, [8, 9])
+    assert extra is not None
+    assert extra["theirs"] == 1
+    # A member that reads the answer's own prompt gets it from there.
+    assert [member.tokens for member in read_asked(extra, key).members] == [None, (1, 2, 8, 9), (3, 8, 9)]
+    assert read_asked(extra, key).contrast == Mix()
+    assert [member.tokens for member in read_asked(begun, key).members] == [None, (1, 2), (3,)]
+    for plain in (None, {"theirs": 1}):
+        assert continued_arguments(plain, [8, 9]) == plain

@@ -11,6 +11,7 @@ from vllm.exceptions import GenerationError
 from vllm.sampling_params import RequestOutputKind
 
 from motet_decoding.best_of.candidate import seed_of
+from motet_decoding.engine.arguments import Member, Mix, engine_arguments, ensure_engine_key, read_asked
 from motet_decoding.engine.candidates import outputs_of
 
 from .played import END, PROMPT, source
@@ -66,6 +67,16 @@ async def test_going_on_reads_what_is_there_and_draws_what_is_left():
     assert prompt == {"type": "token", "prompt_token_ids": [5, 6, *map(ord, "0123")], "cache_salt": "mine"}
     assert (sampling.seed, sampling.max_tokens, sampling.min_tokens) == (seed_of(3, 1, 1), 16, 2)
     assert name == "id-1.1"
+
+
+@pytest.mark.anyio
+async def test_other_voices_with_prompts_of_their_own_go_on_as_well():
+    whole = "0123456789"
+    extra = engine_arguments(Mix(), None, [Member(tokens=(7, 8))]).extra_args
+    made, engine = source(lambda begun, seed: whole[len(begun) :], extra_args=extra)
+    await made.draw(1, after=await made.draw(1, tokens=4), part=1)
+    asked = [read_asked(sampling.extra_args, ensure_engine_key()) for _, sampling, _, _ in engine.asked]
+    assert [each.members[0].tokens for each in asked] == [(7, 8), (7, 8, *map(ord, "0123"))]
 
 
 @pytest.mark.anyio

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from motet_decoding.engine.arguments import AMATEUR, Mix, ensure_engine_key, rea
 from motet_decoding.errors import RequestError
 from motet_server.requests import Route, prepare
 from motet_server.settings import Preset, ServerSettings
+from motet_server.voices.arranging import arrange
+from motet_server.voices.borrowing import Lender
+from motet_server.voices.settings import VoiceSettings
 
 DEFAULTS = Contrast(strength=0.6)
 SHARP = Contrast(strength=2.0, form="ratio")
@@ -55,6 +59,9 @@ def order(settings: ServerSettings = PAIR, **fields: Any):
 
 
 def sent(result: Any) -> Mix | None:
+    """What the engine is asked for once the request's voices are found: the amateur needs nobody to be asked."""
+    if result.contrast is not None:
+        asyncio.run(arrange(result, VoiceSettings(), None, Lender(None, None, ())))
     return read_contrast(result.request.vllm_xargs, ensure_engine_key())
 
 
@@ -104,6 +111,7 @@ def test_a_neutral_contrast_is_told_but_not_sent():
 
 def test_the_clients_own_arguments_and_salt_are_kept_apart():
     mine, other = (order(contrast=True, cache_salt=salt, vllm_xargs={"own": "1"}) for salt in ("a", "b"))
+    assert sent(mine) == sent(other) == heard(DEFAULTS)
     assert mine.request.vllm_xargs["own"] == "1"
     assert mine.request.cache_salt != other.request.cache_salt
 

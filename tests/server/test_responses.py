@@ -17,7 +17,8 @@ TOLD = {"contrast": CONTRAST.model_dump()}
 
 
 def asked(model: str | None = "toy", contrast: Contrast | None = CONTRAST) -> Order:
-    return Order(request=SimpleNamespace(), model=model, preset=None, contrast=contrast)
+    applied = None if contrast is None else contrast.model_dump()
+    return Order(request=SimpleNamespace(), model=model, preset=None, contrast=contrast, told=applied)
 
 
 def chunk(text: str = "", finish: str | None = None, **more: Any) -> str:

@@ -185,6 +185,25 @@ def engine_arguments(
     )
 
 
+def continued_arguments(extra_args: Mapping[str, Any] | None, said: Sequence[int]) -> dict[str, Any] | None:
+    """``extra_args`` of a request that goes on with an answer: members with prompts of their own have read it too.
+
+    Args:
+        extra_args: those with which the answer was begun.
+        said: the answer's tokens so far.
+    """
+    key = ensure_engine_key()
+    asked = read_asked(extra_args, key)
+    if not any(member.tokens is not None for member in asked.members):
+        return None if extra_args is None else dict(extra_args)
+    members = tuple(
+        member if member.tokens is None else member.model_copy(update={"tokens": (*member.tokens, *said)})
+        for member in asked.members
+    )
+    asked = asked.model_copy(update={"members": members})
+    return {**(extra_args or {}), key: asked.model_dump_json(exclude_none=True)}
+
+
 def reward_arguments(head: Path) -> dict[str, str]:
     """The ``extra_args`` of an engine request that is to be scored by ``head``."""
     return {ensure_engine_key(): Asked(reward_head=head).model_dump_json(exclude_none=True)}

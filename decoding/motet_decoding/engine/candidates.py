@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from motet_decoding.best_of.candidate import Candidate, Need, seed_of
 from motet_decoding.best_of.scorer import ScorerError
 from motet_decoding.engine.answer_text import answer_text
+from motet_decoding.engine.arguments import continued_arguments
 from motet_decoding.engine.certainty import measured, one_replica, read_certainty
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class EngineSource:
         left = self.most - before
         allowed = left if tokens is None else min(tokens, left)
         sampling = self._asking(index, part, before, allowed, until)
+        if after is not None:
+            sampling.extra_args = continued_arguments(sampling.extra_args, after.token_ids)
         measure = token_hex(16)
         if "certainty" in self._needs:
             sampling.extra_args = measured(sampling.extra_args, measure)

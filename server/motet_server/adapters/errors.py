@@ -22,6 +22,15 @@ class AdapterRequestError(RequestError):
     kind = "BadRequestError"
 
 
+class FieldAdapterError(AdapterRequestError):
+    """The same trouble with an adapter that another field than ``model`` names."""
+
+    def __init__(self, field: str, error: AdapterRequestError) -> None:
+        super().__init__(field, error.message)
+        self.status, self.kind = error.status, error.kind
+        self.retry_after: int | None = getattr(error, "retry_after", None)
+
+
 class UnknownAdapterError(AdapterRequestError):
     """There is no adapter of this name."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from typing import Any
+import asyncio
+from collections.abc import Coroutine
+from contextvars import ContextVar, copy_context
+from typing import Any, TypeVar
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
@@ -20,6 +22,15 @@ HEADER = "X-Motet-Adapter"
 
 #: The chat template that the request's adapter brings; vLLM's rendering asks for it where the model's own would come.
 chat_template: ContextVar[str | None] = ContextVar("motet_chat_template", default=None)
+
+_Result = TypeVar("_Result")
+
+
+async def in_template(template: str | None, work: Coroutine[Any, Any, _Result]) -> _Result:
+    """What ``work`` gives, messages in it rendered by ``template`` (or the server's), whoever answers the request."""
+    context = copy_context()
+    context.run(chat_template.set, template)
+    return await asyncio.get_running_loop().create_task(work, context=context)
 
 
 class WrongKindError(AdapterRequestError):
@@ -63,7 +74,7 @@ class Leases:
         return entry
 
     async def borrow(self, asked: str) -> Entry:
-        """The same of one that judges the answer and doesn't give it: no header names it, its template stays its own.
+        """The same of one that judges the answer or contradicts it: no header names it, its template stays its own.
 
         Raises:
             AdapterRequestError: there is none, it can't be served, or there is no room.

@@ -19,6 +19,7 @@ from motet_server.best_of.notices import Notice, Notices
 from motet_server.best_of.sampling import check_sampling
 from motet_server.best_of.telling import told_of
 from motet_server.best_of.timed import FieldScorerError, kind_of
+from motet_server.voices import group as groups
 
 #: The contest of the request that is being answered; None for any other.
 current: ContextVar[Contest | None] = ContextVar("motet_contest", default=None)
@@ -171,7 +172,7 @@ def _output(last: Any, outputs: list[Any], *, finished: bool, alone: bool) -> An
 
 
 class ChoosingClient:
-    """vLLM's engine client, whose ``generate`` gives a contest's requests its winners.
+    """vLLM's engine client, whose ``generate`` keeps groups to their room, and gives a contest's requests its winners.
 
     Args:
         client: vLLM's; everything else is its own.
@@ -185,7 +186,9 @@ class ChoosingClient:
 
     def generate(self, prompt: Any, sampling_params: Any, request_id: str, **options: Any) -> Any:
         """As ``EngineClient.generate``."""
-        contest = current.get()
+        contest, group = current.get(), groups.current.get()
+        if group is not None:
+            sampling_params = group.fitted(prompt, sampling_params)
         if contest is None:
             return self._client.generate(prompt, sampling_params, request_id, **options)
         return contest.generate(self._client, prompt, sampling_params, request_id, options)

@@ -11,7 +11,7 @@ from motet_decoding.best_of import registry
 from motet_decoding.best_of.judge import read_judge, read_terms
 from motet_decoding.best_of.scorer import Scorer
 from motet_decoding.errors import RequestError
-from motet_server.adapters.errors import AdapterRequestError
+from motet_server.adapters.errors import AdapterRequestError, FieldAdapterError
 from motet_server.best_of.options import IMPLICIT, PYTHON, REWARD
 from motet_server.settings import ServerSettings
 
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
 
 #: The implicit reward's scale for adapters that weren't trained with one.
 _BETA = 0.1
-
-
-class JudgeError(AdapterRequestError):
-    """An adapter that can't judge; the field is the scorer's, and the status what the adapter's trouble is worth."""
-
-    def __init__(self, field: str, error: AdapterRequestError) -> None:
-        super().__init__(field, error.message)
-        self.status, self.kind = error.status, error.kind
-        self.retry_after: int | None = getattr(error, "retry_after", None)
 
 
 class Scorers:
@@ -224,7 +215,7 @@ class Scorers:
                 raise RequestError(field, f"{name} {does} and {wants}")
             return service, await leases.borrow(name)
         except AdapterRequestError as error:
-            raise JudgeError(field, error) from None
+            raise FieldAdapterError(field, error) from None
 
 
 def beta_of(kind: str, settings: Mapping[str, Any]) -> float:
