@@ -31,6 +31,7 @@ from motet_benchmarks.options import (
 )
 from motet_benchmarks.ppo.cli import ppo
 from motet_benchmarks.trials import COUNT, TUNING
+from motet_benchmarks.voices.cli import voices
 
 app = typer.Typer(
     help="Measure kernels, and decoding and serving over HTTP on the bundled models or your own. Endpoints that want "
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command()(adapters)
 app.command()(ppo)
 app.command()(best_of)
+app.command()(voices)
 
 
 @app.command()
@@ -223,7 +225,7 @@ def everything(
     seed: Seed = 0,
     out: Out = RESULTS,
 ) -> None:
-    """Everything but adapters and best-of, on the bundled models, in about fifteen minutes on two CPU cores."""
+    """Everything but adapters, best-of and voices, on the bundled models, in about fifteen minutes on two CPU cores."""
     import asyncio
     from dataclasses import replace
 

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.errors import BenchmarkError, Refused
 
 #: Longest waits for an answer and for a connection. Long, since an engine that shares a few cores with its client can
 #: keep it from running for many seconds: that belongs to what is measured and is no reason to give up.
@@ -185,7 +185,9 @@ class Endpoint:
         if response.status_code >= 400:
             error = payload.get("error", payload) if isinstance(payload, dict) else payload
             said = error.get("message", error) if isinstance(error, dict) else error
-            raise BenchmarkError(f"{self.url}{path}: refused with {response.status_code}: {said}")
+            raise Refused(
+                f"{self.url}{path}: refused with {response.status_code}: {said}", response.status_code
+            )
         return payload
 
 
