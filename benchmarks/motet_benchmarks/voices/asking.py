@@ -196,7 +196,7 @@ class Questions:
 
 
 def questions_of(plan: Plan) -> int:
-    """How many answers the plan wants, but for those that ask for steps, where no setting is refused."""
+    """How many answers the plan wants at most: fewer where settings are refused, or plain answers recommended."""
     sizes: dict[tuple[object, gym.Split], int] = {}
     wanted: set[tuple[str, object, gym.Split]] = set()
     for series in plan.series:
@@ -208,7 +208,12 @@ def questions_of(plan: Plan) -> int:
             if place not in sizes:
                 sizes[place] = len(plan.problems(split, series.families))
             wanted |= {(setting.key, *place) for setting in settings.values()}
-    return sum(sizes[families, split] for _, families, split in wanted)
+    direct = sum(sizes[families, split] for _, families, split in wanted)
+    worked = [series for series in plan.series if series.worked]
+    stepwise = {one.plain.key for series in worked for one in series.settings.values()}
+    stepwise |= {one.key for series in worked if not series.chosen for one in series.settings.values()}
+    recommended = sum(series.chosen for series in worked)
+    return direct + (len(stepwise) + recommended) * len(plan.stepwise())
 
 
 def _plain_first(series: Series) -> dict[str, Setting]:

@@ -31,7 +31,7 @@ class Plan:
     tokens: int = 64
     """Of each answer there."""
     rounds: int = 8
-    minutes: float = 6.0
+    minutes: float = 5.0
     """Speed is measured no longer, but for one round at least: no other is begun that might end later."""
     seed: int = 0
 

@@ -75,8 +75,7 @@ def test_each_question_is_asked_once_and_the_best_on_the_validation_split_is_cho
     asked = [str(sorted(body.items())) for body in fake.bodies]
     assert len(set(asked)) == len(asked)
     assert fake.busiest == 3
-    stepwise = 2 + 2  # plain and by entropy, and what the two series share with each other
-    assert len(asked) == questions_of(PLAN) + stepwise * len(PLAN.stepwise())
+    assert len(asked) == questions_of(PLAN)
     (choice,) = found.choices
     assert (choice.setting, [trial.setting for trial in choice.trials]) == (
         "s = 2",
