@@ -108,20 +108,6 @@ class Speaker:
         return chosen
 
 
-def candidate_layers(layers: int, half: str, *, tied: bool) -> tuple[int, ...]:
-    """Among which layers DoLa chooses: every second one of the ``low`` or ``high`` half, of many layers of 20.
-
-    Args:
-        layers: the model's.
-        half: ``low`` or ``high``.
-        tied: whether the head is the embedding, whose own prediction then is the token it has just read.
-    """
-    if half == "high":
-        return tuple(range(layers // 2 if layers <= 40 else layers - 20, layers, 2))
-    first = 2 if tied else 0
-    return tuple(range(first, layers // 2 if layers <= 40 else 20, 2)) or (first,)
-
-
 class AmateurVoice:
     """A transformers ``LogitsProcessor`` that runs the amateur beside ``generate``, with a cache of its own.
 

@@ -14,7 +14,6 @@ from motet_decoding.contrast import Contrast, Formula
 from motet_decoding.reference import (
     AmateurVoice,
     Speaker,
-    candidate_layers,
     divergence,
     drawn_from,
     greedy_tokens,
@@ -105,23 +104,6 @@ def test_an_adapter_is_part_of_its_layers(tmp_path):
     assert torch.allclose(*heard, atol=1e-4)
     with tuned.disable_adapter():
         assert not torch.allclose(Speaker(tuned, [1, 2], (1,))([3]), heard[0], atol=1e-2)
-
-
-@pytest.mark.parametrize(
-    ("layers", "half", "tied", "expected"),
-    [
-        (8, "low", False, (0, 2)),
-        (8, "low", True, (2,)),
-        (8, "high", True, (4, 6)),
-        (5, "high", False, (2, 4)),
-        (2, "low", True, (2,)),
-        (32, "low", False, tuple(range(0, 16, 2))),
-        (60, "low", False, tuple(range(0, 20, 2))),
-        (60, "high", False, tuple(range(40, 60, 2))),
-    ],
-)
-def test_candidates_are_those_of_dola(layers, half, tied, expected):
-    assert candidate_layers(layers, half, tied=tied) == expected
 
 
 def test_generate_beside_a_voice_agrees_with_the_plain_loop_of_a_schedule():
