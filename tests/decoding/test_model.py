@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from vllm.model_executor.models.interfaces import EagleModelMixin
 
-from motet_decoding.engine import vllm_private
+from motet_decoding.engine import processor, vllm_private
 from motet_decoding.engine.arguments import ensure_engine_key
+from motet_decoding.engine.hearing import contrast_section
 from motet_decoding.engine.layers import InnerLayers
 from motet_decoding.engine.model import PairedModel, ScoringModel
 from motet_decoding.engine.processor import ContrastProcessor
@@ -98,10 +99,8 @@ def model(request):
     ensure_engine_key()
     config = SimpleNamespace(instance_id=request.node.nodeid)
     stage = stage_of(config)
-    processor = ContrastProcessor(config, torch.device("cpu"), False)
-    model = Paired(stage)
-    model.processor = processor
-    return model
+    stage.processor = ContrastProcessor(config, torch.device("cpu"), False)
+    return Paired(stage)
 
 
 def step(model, monkeypatch, *, dummy=False, rows=5):
@@ -112,15 +111,15 @@ def step(model, monkeypatch, *, dummy=False, rows=5):
 
 def test_the_memory_profile_meets_the_heaviest_contrast(model, monkeypatch):
     seen = []
-    made = model.processor._contrast
-    monkeypatch.setattr(
-        model.processor,
-        "_contrast",
-        lambda logits, rows: seen.append((logits.dtype, model.stage.unedited.shape)) or made(logits, rows),
-    )
+
+    def watched(section, logits, stage, position):
+        seen.append((len(section), len(section.sources), logits.dtype, stage.unedited.shape))
+        contrast_section(section, logits, stage, position)
+
+    monkeypatch.setattr(processor, "contrast_section", watched)
     _, logits = step(model, monkeypatch, dummy=True)
     assert model.amateur.asked == [4]
-    assert seen == [(torch.float32, (5, VOCAB))]
+    assert seen == [(4, 1, torch.float32, (5, VOCAB)), (2, 2, torch.float32, (5, VOCAB))]
     assert (model.stage.hidden, model.stage.unedited, model.stage.steps) == (None, None, 0)
     assert torch.equal(logits, torch.zeros_like(logits))
 

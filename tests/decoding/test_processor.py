@@ -129,12 +129,12 @@ def test_v2_wants_the_amateur_only_for_the_slots_that_run(config, stage):
     processor = ContrastProcessor(config, SimpleNamespace(device=torch.device("cpu")))
     processor.add_request(0, PLAIN)
     processor.add_request(1, asking(STRONG, presence_penalty=0.5))
-    processor.expect_slots([0])
+    processor.expect_slots([0], [0])
     assert (stage.asking, stage.editing) == (False, False)
-    processor.expect_slots([1, 0])
+    processor.expect_slots([1, 0], [3, 0])
     assert (stage.asking, stage.editing) == (True, True)
     processor.add_request(1, PLAIN)  # the slot's next occupant
-    processor.expect_slots([1, 0])
+    processor.expect_slots([1, 0], [3, 0])
     assert (stage.asking, stage.editing) == (False, False)
 
 

@@ -1,14 +1,14 @@
-"""The logits processor that lets the amateur speak, for both of vLLM's model runners.
+"""The logits processor that lets other voices speak, for both of vLLM's model runners.
 
 The V1 runner makes it with ``(vllm_config, device, is_pin_memory)``, tells it of every change in the batch and calls
 ``apply(logits)``; the V2 runner makes it with ``(vllm_config, request_states)``, gives each request a slot and calls
-``apply(logits, context)``. Both faces come down to which rows ask for what, and to one call of the kernel.
+``apply(logits, context)``. Both faces come down to which rows ask for what: to a plan, and to carrying it out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,41 +17,23 @@ from vllm.v1.sample.logits_processor import LogitsProcessor as V1LogitsProcessor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as V2LogitsProcessor
 
-from motet_decoding.engine.arguments import Mix, engine_key, read_contrast
+from motet_decoding.adapting import ByDivergence, ByEntropy
+from motet_decoding.engine.arguments import Heard, Mix, engine_key, read_asked
+from motet_decoding.engine.hearing import contrast_section
+from motet_decoding.engine.mixing import Asking, Plan, plan_of
 from motet_decoding.engine.places import follow
 from motet_decoding.engine.stage import stage_of
-from motet_kernels.contrast import ContrastRows, contrast
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
     from vllm.config import VllmConfig
 
 
-@dataclass(frozen=True, slots=True)
-class _Asking:
-    """What one request asks for, and whether its logits are biased or penalised before the contrast sees them."""
-
-    contrast: Mix
-    edited: bool
-
-
-def _rows(asking: Sequence[tuple[int, _Asking]], batch: int, device: torch.device) -> ContrastRows:
-    """The asking rows, in row order, as the kernel wants them."""
-    asked = [entry.contrast for _, entry in asking]
-    numbers = torch.tensor(
-        [[c.strength, c.plausibility, c.amateur_temperature] for c in asked], device=device
-    )
-    return ContrastRows.of(
-        numbers[:, 0],
-        numbers[:, 1],
-        torch.tensor([c.form == "extrapolate" for c in asked], device=device),
-        numbers[:, 2],
-        None if len(asking) == batch else torch.tensor([row for row, _ in asking], device=device),
-    )
-
-
 class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
     """Turns the asking rows' logits into contrastive scores, before temperature and truncation.
+
+    A follower's row is heard by its leader's and never written. The rows of a group of which not all are in the batch
+    are left alone: nothing is drawn from them.
 
     Grammar, bans and ``logit_bias`` come before it under both runners. Penalties come after it under V1 and before
     it under V2; presence and frequency penalties add up to the same score either way.
@@ -62,8 +44,11 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
         self.stage = stage_of(vllm_config)
         self.stage.processor = self
         #: By batch row (V1) or by slot (V2).
-        self.asking: dict[int, _Asking] = {}
-        self._rows: tuple[tuple[tuple[int, _Asking], ...], int, ContrastRows] | None = None
+        self.asking: dict[int, Asking] = {}
+        #: V2: which token of its answer each slot of the batch draws.
+        self._tokens: dict[int, int] = {}
+        self._planned: tuple[tuple[tuple[int, Asking], ...], int, Plan] | None = None
+        self._leading: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
@@ -72,7 +57,7 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
         Raises:
             ValueError: for a sampling argument under a key that only another server of ours could have written.
         """
-        read_contrast(sampling_params.extra_args, engine_key())
+        read_asked(sampling_params.extra_args, engine_key())
 
     def is_argmax_invariant(self) -> bool:
         """V1: it is not; a contrast is there to change the favourite."""
@@ -82,12 +67,13 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
         """V1: follows the batch's rows; called before every forward pass."""
+        self._leading = None
         if batch_update is None:
             return
         follow(
             self.asking,
             batch_update,
-            lambda params, _: self._asked(params, edited=bool(params.logit_bias)),
+            lambda params, drawn: self._asked(params, drawn, edited=bool(params.logit_bias)),
         )
         self._expect(self.asking.values())
 
@@ -105,10 +91,17 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
             self.asking.pop(req_idx, None)
             return False
         self.asking[req_idx] = asked
-        return True
+        return asked.contrast is not None
 
-    def expect_slots(self, slots: Sequence[int]) -> None:
-        """V2: the slots of the batch that is about to run; called by ``AskingModelState``."""
+    def expect_slots(self, slots: Sequence[int], tokens: Sequence[int]) -> None:
+        """V2: the batch that is about to run; called by ``AskingModelState``.
+
+        Args:
+            slots: in the order of its rows.
+            tokens: which token of its answer each row draws; below 0 inside the prompt.
+        """
+        self._leading = None
+        self._tokens = dict(zip(slots, tokens, strict=True))
         self._expect([self.asking[slot] for slot in slots if slot in self.asking])
 
     # What both do.
@@ -117,48 +110,92 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
         """Contrasts the asking rows of ``logits``, [rows, vocab], in place."""
         if context is None:
             asking = sorted(self.asking.items())
+            self._contrast(logits, asking, lambda row: len(self.asking[row].drawn))
         else:
             slots = context.idx_mapping_np.tolist()
             asking = [(row, self.asking[slot]) for row, slot in enumerate(slots) if slot in self.asking]
-        if not asking:
-            return logits
-        try:
-            return self._contrast(logits, self._tensors(tuple(asking), len(logits), logits.device))
-        finally:
-            self.stage.clear()  # the sampler needs the room next
+            self._contrast(logits, asking, lambda row: self._tokens[slots[row]])
+        return logits
+
+    def leading(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """The followers' rows and their leaders' rows, int64 [followers] each, in the batch that ``apply`` just saw.
+
+        Only of groups that are whole; None where there is none.
+        """
+        return self._leading
 
     def rehearse(self, logits: torch.Tensor) -> None:
         """Contrasts a copy of ``logits``, [rows, vocab], and drops it: the room this takes is room vLLM must leave.
 
-        All rows but one are taken to ask, and to be biased: picking them out takes more than all of them would.
+        All rows but one are taken to ask, and to be biased: picking them out takes more than all of them would. They
+        ask for the amateur where there is one, and then, in groups of two, for all that a section works out at a time.
         """
-        asking = [(row, _Asking(Mix(), edited=True)) for row in range(max(1, len(logits) - 1))]
-        rows = _rows(asking, len(logits), logits.device)
-        self._contrast(logits.to(torch.float32, copy=True), rows)  # float32 is what samplers hand to `apply`
-        self.stage.clear()
+        stage, asking = self.stage, max(1, len(logits) - 1)
+        if stage.hidden is not None:
+            self._rehearse(logits, [(row, Asking(Mix(), edited=True)) for row in range(asking)])
+        voices = [Heard(source="member", member=1), Heard(source="member", member=1)]
+        if stage.layer_states:
+            voices[0] = Heard(source="layer", layers=tuple(stage.layer_states))
+        mix = Mix(voices=tuple(voices), adapt=ByDivergence(by="divergence"))
+        groups = range(len(logits) // 2)
+        leaders = [(2 * group, Asking(mix, edited=True, group=group)) for group in groups]
+        followers = [(2 * group + 1, Asking(None, group=group, member=1)) for group in groups]
+        self._rehearse(logits, sorted(leaders + followers, key=itemgetter(0)))
+        stage.clear()
 
-    def _contrast(self, logits: torch.Tensor, rows: ContrastRows) -> torch.Tensor:
-        hidden, unedited, head = self.stage.hidden, self.stage.unedited, self.stage.head
-        if hidden is None or head is None:
-            raise RuntimeError("a contrast request reached sampling without the amateur having run")
-        if rows.index is not None:
-            hidden = hidden[rows.index]
-            unedited = None if unedited is None else unedited[rows.index]
-        return contrast(logits, head(hidden), rows, unedited=unedited)
+    def _rehearse(self, logits: torch.Tensor, asking: Sequence[tuple[int, Asking]]) -> None:
+        copied = logits.to(torch.float32, copy=True)  # float32 is what samplers hand to `apply`
+        for section in plan_of(asking, len(logits), logits.device).sections:
+            contrast_section(section, copied, self.stage, lambda row: 0)
 
-    def _asked(self, params: SamplingParams, *, edited: bool) -> _Asking | None:
-        contrast = read_contrast(params.extra_args, self.key)
-        return None if contrast is None else _Asking(contrast, edited)
+    def _contrast(
+        self, logits: torch.Tensor, asking: Sequence[tuple[int, Asking]], position: Callable[[int], int]
+    ) -> None:
+        if not asking:
+            return
+        try:
+            plan = self._plan(tuple(asking), len(logits), logits.device)
+            for section in plan.sections:
+                contrast_section(section, logits, self.stage, position)
+            self._leading = plan.leading
+        finally:
+            self.stage.clear()  # the sampler needs the room next
 
-    def _expect(self, asking: Any) -> None:
-        entries = list(asking)
-        self.stage.asking = bool(entries)
-        self.stage.editing = any(entry.edited for entry in entries)
+    def _asked(self, params: SamplingParams, drawn: Sequence[int] = (), *, edited: bool) -> Asking | None:
+        asked = read_asked(params.extra_args, self.key)
+        if asked.member:
+            return Asking(None, group=asked.group, member=asked.member)
+        if asked.contrast is None:
+            return None
+        edited = edited or (_compares(asked.contrast) and _masked(params))
+        return Asking(asked.contrast, edited, asked.group, drawn=drawn)
 
-    def _tensors(
-        self, asking: tuple[tuple[int, _Asking], ...], batch: int, device: torch.device
-    ) -> ContrastRows:
-        """The batch rarely changes from one step to the next, so neither do these."""
-        if self._rows is None or self._rows[0] != asking or self._rows[1] != batch:
-            self._rows = asking, batch, _rows(asking, batch, device)
-        return self._rows[2]
+    def _expect(self, asking: Iterable[Asking]) -> None:
+        leaders = [(each, each.contrast) for each in asking if each.contrast is not None]
+        layers = {layer for _, mix in leaders for voice in mix.voices for layer in voice.layers}
+        self.stage.asking = any(mix.hears_amateur for _, mix in leaders)
+        self.stage.editing = any(each.edited for each, _ in leaders)
+        self.stage.wanted_layers = tuple(sorted(layers))
+
+    def _plan(self, asking: tuple[tuple[int, Asking], ...], batch: int, device: torch.device) -> Plan:
+        """The batch rarely changes from one step to the next, so neither does this."""
+        if self._planned is None or self._planned[:2] != (asking, batch):
+            self._planned = asking, batch, plan_of(asking, batch, device)
+        return self._planned[2]
+
+
+def _compares(mix: Mix) -> bool:
+    """Whether the model's own prediction is compared with others or measured, so that no mask may be in it."""
+    return isinstance(mix.adapt, ByEntropy | ByDivergence) or any(
+        len(voice.layers) > 1 for voice in mix.voices
+    )
+
+
+def _masked(params: SamplingParams) -> bool:
+    """Whether tokens are excluded before the contrast sees the logits."""
+    return bool(
+        params.structured_outputs is not None
+        or params.bad_words
+        or params.allowed_token_ids
+        or params.min_tokens
+    )
