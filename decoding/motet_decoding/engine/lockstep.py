@@ -218,7 +218,7 @@ class Lockstep(Scheduler):
         if not stuck:
             return
         last = max(stuck, key=lambda group: group.number)
-        if len(groups) == 1:
+        if len(groups) == 1 and private.next_waiting(self) in (None, *last.members):
             self._fail(last, "can't go on: the KV cache or the adapter slots have no room for all its voices")
             return
         for member in filter(private.is_running, list(last.members)):

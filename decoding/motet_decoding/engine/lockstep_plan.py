@@ -43,7 +43,10 @@ class Plan:
         self._short_of_blocks: Group | None = None
         #: A group of which a member waits for an adapter's slot: others may not take the next one.
         self._wants_slot: Group | None = None
+        #: Whether a member that vLLM can't admit waits for places: nobody behind it may take them.
+        self._closed = False
         self._first = self._side_by_side()
+        private.put_first(scheduler, self._missing())
 
     def _side_by_side(self) -> dict[Group, Request]:
         """Puts each group's running members where the first of them stands; under priorities, in their order."""
@@ -63,6 +66,12 @@ class Plan:
         running[:] = order
         return first
 
+    def _missing(self) -> list[Request]:
+        """Waiting members of groups of which others run: until they come, those hold what they have for nothing."""
+        return [
+            member for group in self._first for member in group.members if private.may_be_admitted(member)
+        ]
+
     def tokens(self, request: Request, computed: int, tokens: int) -> int:
         """How many tokens a request may compute of those that vLLM would have it compute.
 
@@ -77,7 +86,7 @@ class Plan:
         if private.is_running(request):
             if group is not None:
                 tokens = self._of_running(request, group, tokens)
-        elif self._short_of_blocks is not None or not self.has_places(group):
+        elif self._closed or self._short_of_blocks is not None or not self.has_places(group):
             tokens = 0  # who is admitted now would take what a group waits for
         elif group is not None:
             tokens = min(tokens, request.num_tokens - computed - 1)
@@ -153,4 +162,6 @@ class Plan:
             return False
         if self.has_places(group):
             self.entering.append(request)
+        else:
+            self._closed = True
         return True

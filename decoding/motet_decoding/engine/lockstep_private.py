@@ -103,6 +103,18 @@ def guard_allocation(scheduler: Scheduler, fits: Callable[[Request], bool]) -> N
     manager.allocate_slots = allocate_slots
 
 
+def put_first(scheduler: Scheduler, requests: Sequence[Request]) -> None:
+    """Puts waiting requests at the head of the queue, in order; a queue by priorities keeps its own order."""
+    if requests and scheduler.policy.name == "FCFS" and scheduler.waiting.peek_request() not in requests:
+        scheduler.waiting.remove_requests(requests)
+        scheduler.waiting.prepend_requests(reversed(requests))
+
+
+def next_waiting(scheduler: Scheduler) -> Request | None:
+    """The request at the head of the queue."""
+    return scheduler.waiting.peek_request() if scheduler.waiting else None
+
+
 def enter(scheduler: Scheduler, request: Request) -> bool:
     """Moves a waiting request with nothing computed among the running, if there is a block for its first token.
 
