@@ -106,3 +106,35 @@ class StepCounter:
         from motet_decoding.engine.stage import stage_of
 
         return stage_of(self.vllm_config)  # type: ignore[attr-defined]
+
+
+class LayerListener:
+    """A vLLM worker extension (``worker_extension_cls``): what the model's layers say, whatever requests ask."""
+
+    def motet_listen(self, layers: list[int]) -> None:
+        """Starts to note the logits of some layers at each step's logits rows."""
+        from motet_decoding.engine.stage import stage_of
+
+        model: Any = self.model_runner.get_model()  # type: ignore[attr-defined]
+        stage = stage_of(self.vllm_config)  # type: ignore[attr-defined]
+        self._motet_heard: list[dict[int, list[list[float]]]] = []
+        forward, compute_logits = model.forward, model.compute_logits
+
+        def asking(*args: Any, **kwargs: Any) -> Any:
+            stage.wanted_layers = tuple(layers)
+            return forward(*args, **kwargs)
+
+        def listening(hidden_states: torch.Tensor) -> Any:
+            logits = compute_logits(hidden_states)
+            last = torch.tensor([len(hidden_states) - 1])
+            heard = {layer: stage.layer_logits(layer) for layer in layers}
+            for layer, rows in heard.items():
+                torch.testing.assert_close(stage.layer_logits(layer, last), rows[last])
+            self._motet_heard.append({layer: rows.tolist() for layer, rows in heard.items()})
+            return logits
+
+        model.forward, model.compute_logits = asking, listening
+
+    def motet_heard(self) -> list[dict[int, list[list[float]]]]:
+        """Of each step so far, each layer's logits, [rows, vocab]."""
+        return self._motet_heard

@@ -80,7 +80,7 @@ def _cpu_options(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         LaunchError: for an option that asks for what only vLLM's own CPU code does, with the wrong adapters.
     """
-    if not _on_cpu():
+    if not on_cpu():
         return {}
     if not options.get("enforce_eager", True):
         raise LaunchError(
@@ -93,7 +93,8 @@ def _cpu_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"enforce_eager": True}
 
 
-def _on_cpu() -> bool:
+def on_cpu() -> bool:
+    """Whether vLLM runs on a CPU."""
     from vllm.platforms import current_platform
 
     return bool(current_platform.is_cpu())
@@ -103,7 +104,7 @@ def no_adapters(config: ModelConfig) -> str | None:
     """Why vLLM couldn't give adapters to this model; None where it could."""
     if config.runner_type != "generate":
         return "it is a pooling model and generates no text"
-    if config.is_moe and _on_cpu():
+    if config.is_moe and on_cpu():
         return "with LoRA vLLM runs a mixture of experts by Triton, which a CPU doesn't have"
     if not vllm_private.takes_lora(config.architecture.removeprefix(PAIRED)):
         return f"vLLM's class for {config.architecture.removeprefix(PAIRED)} doesn't support LoRA"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from motet_decoding.engine import PAIRED, SCORING_PROCESSOR, vllm_private
 from motet_decoding.engine.arguments import KEY_VARIABLE, ensure_engine_key
+from motet_decoding.engine.graphs import own_steps
 from motet_decoding.engine.kinds import check_kind, read_model
 from motet_decoding.engine.vocabulary import vocabulary_difference
 from motet_decoding.errors import LaunchError
@@ -26,9 +27,6 @@ _REFUSED = {
     "speculative_config": "speculative decoding drafts for one model only",
     "enable_prompt_embeds": "the amateur can't read the expert's prompt embeddings",
 }
-
-#: With 1, vLLM records CUDA graphs over whole forward passes; it sets that by itself where the variable is absent.
-_WHOLE_GRAPHS = "VLLM_USE_BREAKABLE_CUDAGRAPH"
 
 #: Names more variables that vLLM hands to Ray.
 _COPIED = "VLLM_RAY_EXTRA_ENV_VARS_TO_COPY"
@@ -77,7 +75,7 @@ def pair_options(
     check_kind("amateur", amateur_config)
     _check_expert(expert_config)
     _check_mixture(amateur_config, options)
-    _check_graphs(expert_config, options)
+    stepping = own_steps(expert_config, options, "an amateur", "whether the amateur runs")
     _check_vocabulary(expert_config, amateur_config)
     return {
         "hf_overrides": {
@@ -97,7 +95,7 @@ def pair_options(
         # vLLM chooses some by the architecture's name, which isn't the expert's own any more.
         "tokenizer_mode": expert_config.tokenizer_mode,
         "max_model_len": _context_length(options.get("max_model_len"), expert_config, amateur_config),
-        "compilation_config": _compilation(options.get("compilation_config")),
+        **stepping,
     }
 
 
@@ -169,26 +167,6 @@ def _check_mixture(amateur: ModelConfig, options: Mapping[str, Any]) -> None:
             raise LaunchError(f"{name}: can't be used with a mixture-of-experts amateur: {reason}")
 
 
-def _check_graphs(expert: ModelConfig, options: Mapping[str, Any]) -> None:
-    """A CUDA graph over the whole forward pass would freeze whether the amateur runs."""
-    if os.environ.setdefault(_WHOLE_GRAPHS, "0") == "1":
-        raise LaunchError(
-            f"{_WHOLE_GRAPHS}: can't be used with an amateur, which runs only in the steps that ask"
-        )
-    if options.get("enforce_eager"):
-        return
-    if os.environ.get("VLLM_BATCH_INVARIANT") == "1":
-        raise LaunchError(
-            "VLLM_BATCH_INVARIANT: needs enforce_eager with an amateur: without it vLLM may rely on CUDA graphs over "
-            "whole passes, which would freeze whether the amateur runs"
-        )
-    if expert.architecture in vllm_private.whole_graph_architectures():
-        raise LaunchError(
-            f"enforce_eager: needed for {expert.architecture} with an amateur: vLLM doesn't compile it, and CUDA "
-            "graphs over the whole of it would freeze whether the amateur runs"
-        )
-
-
 def _check_vocabulary(expert: ModelConfig, amateur: ModelConfig) -> None:
     from transformers import AutoTokenizer
 
@@ -227,24 +205,4 @@ def _context_length(asked: Any, expert: ModelConfig, amateur: ModelConfig) -> An
         raise LaunchError(
             f"max_model_len: {asked} is more than the amateur's {limit} positions ({error})"
         ) from error
-    return asked
-
-
-def _compilation(asked: Any) -> Any:
-    """Piecewise CUDA graphs: a full graph would freeze whether the amateur runs."""
-    if asked is None:
-        return {"cudagraph_mode": "PIECEWISE"}
-    own = isinstance(asked, dict)
-    mode = asked.get("cudagraph_mode") if own else asked.cudagraph_mode
-    name = "PIECEWISE" if mode is None else str(getattr(mode, "name", mode)).upper()
-    if name not in {"PIECEWISE", "NONE"}:
-        raise LaunchError(
-            f"compilation_config.cudagraph_mode: {name} can't be used with an amateur, which runs only in the "
-            "steps that ask for it; use PIECEWISE or NONE"
-        )
-    if own:
-        return {**asked, "cudagraph_mode": name}
-    if mode is None:
-        # vLLM's command line hands over its own class, and would choose full graphs later.
-        asked.cudagraph_mode = type(asked)(cudagraph_mode=name).cudagraph_mode
     return asked
