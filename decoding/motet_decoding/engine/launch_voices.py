@@ -11,7 +11,7 @@ from motet_decoding.engine.adapters import no_rewards, on_cpu
 from motet_decoding.engine.graphs import own_steps
 from motet_decoding.engine.kinds import read_model
 from motet_decoding.engine.launch import PROCESSOR, share_key
-from motet_decoding.engine.layers_private import no_inner_layers
+from motet_decoding.engine.layers_private import SHOWING
 from motet_decoding.errors import LaunchError
 from motet_decoding.layers import layer_candidates
 
@@ -178,7 +178,9 @@ def _no_groups(config: ModelConfig, options: Mapping[str, Any]) -> str | None:
 
 
 def _no_layers(architecture: str, options: Mapping[str, Any]) -> str | None:
-    return no_inner_layers(architecture) or _ruled_out(options, _NO_LAYERS) or _split(options)
+    if architecture not in SHOWING:
+        return f"vLLM's class for {architecture} can't show its inner layers"
+    return _ruled_out(options, _NO_LAYERS) or _split(options)
 
 
 def _ruled_out(options: Mapping[str, Any], reasons: Mapping[str, str]) -> str | None:

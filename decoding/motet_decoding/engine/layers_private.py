@@ -7,37 +7,50 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from motet_decoding.engine.vllm_private import architecture_class
 from motet_decoding.errors import LaunchError
 
 if TYPE_CHECKING:
     import torch
 
-#: Classes that scale what their layers give out after the final norm, and don't scale the inner states they show.
-_SCALED_BEHIND_NORM = frozenset({"MiniCPMForCausalLM", "MiniCPM3ForCausalLM"})
-
-
-def no_inner_layers(architecture: str) -> str | None:
-    """Why the states between the layers of vLLM's class for ``architecture`` can't be had; None where they can.
-
-    They are shown to EAGLE-3 drafts by most decoders of text. Some show them in a way of their own, in which the
-    embedding is missing.
-    """
-    from vllm.compilation.wrapper import TorchCompileWithNoGuardsWrapper
-    from vllm.model_executor.models.interfaces import SupportsEagle3, supports_eagle3
-
-    theirs: Any = architecture_class(architecture)
-    if not supports_eagle3(theirs) or architecture in _SCALED_BEHIND_NORM:
-        return f"vLLM's class for {architecture} can't show its inner layers"
-    if theirs.set_aux_hidden_state_layers is not SupportsEagle3.set_aux_hidden_state_layers:
-        return f"vLLM's class for {architecture} doesn't show all of its inner layers"
-    if issubclass(theirs, TorchCompileWithNoGuardsWrapper):
-        return f"vLLM compiles the whole of {architecture}, its choice of layers with it"
-    return None
+#: Whose states vLLM's class shows as they are, from the embedding on, and hands on to no more than its ``norm`` and its
+#: head. Others begin with a later layer, hand on something else, or show none.
+SHOWING = frozenset(
+    {
+        "AfmoeForCausalLM",
+        "ApertusForCausalLM",
+        "Cohere2MoeForCausalLM",
+        "Ernie4_5ForCausalLM",
+        "Gemma4ForCausalLM",
+        "GptOssForCausalLM",
+        "GraniteForCausalLM",
+        "GraniteSWAForCausalLM",
+        "InternLM3ForCausalLM",
+        "LLaMAForCausalLM",
+        "LagunaForCausalLM",
+        "Llama4ForCausalLM",
+        "LlamaForCausalLM",
+        "MiMoV2FlashForCausalLM",
+        "MiMoV2ForCausalLM",
+        "MiniMaxM2ForCausalLM",
+        "Ministral3ForCausalLM",
+        "MistralForCausalLM",
+        "Phi3ForCausalLM",
+        "Qwen2ForCausalLM",
+        "Qwen3ForCausalLM",
+        "Qwen3MoeForCausalLM",
+        "SarvamMLAForCausalLM",
+        "Step1ForCausalLM",
+        "TeleChat2ForCausalLM",
+        "TeleChat3ForCausalLM",
+        "TeleFLMForCausalLM",
+    }
+)
 
 
 def inner_model(model: Any, architecture: str) -> Any:
-    """The part of a model that runs its layers and can tell their states, and has its final norm.
+    """The part of a model that runs its layers and has its final norm, and that can show their states.
+
+    EAGLE-3 drafts are shown them so.
 
     Raises:
         LaunchError: where vLLM's class has none.
