@@ -11,6 +11,7 @@ def register() -> None:
 
     from motet_decoding.engine import vllm_private
     from motet_decoding.engine.cpu_waiting import wait_gently
+    from motet_decoding.engine.lockstep_private import copy_leaders_draws
     from motet_decoding.engine.parent import end_with_parent
 
     end_with_parent()
@@ -20,6 +21,7 @@ def register() -> None:
             for prefix in (PAIRED, SCORED):
                 own = f"{prefix}{architecture}"
                 vllm_private.register_architecture(own, architecture, f"motet_decoding.engine.model:{own}")
+    copy_leaders_draws()
     if current_platform.is_cpu():
         wait_gently()
         vllm_private.use_cpu_lora("motet_decoding.engine.cpu_lora.GroupedLora")

@@ -6,10 +6,11 @@ Seen with vLLM 0.32.0. ``tests/decoding/test_lockstep_private.py`` fails when on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import torch
     from vllm.v1.core.sched.output import NewRequestData
     from vllm.v1.core.sched.scheduler import Scheduler
     from vllm.v1.request import Request
@@ -174,20 +175,38 @@ def agree(members: Sequence[Request], output: Any) -> bool:
 
 
 def copy_leaders_draws() -> None:
-    """Has the V1 runner's sampler hand a group's followers what it drew for their leader. Re-entrant."""
-    from vllm.v1.sample.sampler import Sampler
+    """Has the samplers of both model runners hand a group's followers what they drew for their leader. Re-entrant."""
+    from vllm.v1.sample.sampler import Sampler as V1Sampler
+    from vllm.v1.worker.gpu.sample.sampler import Sampler as V2Sampler
 
+    _after(V1Sampler, "forward", lambda _, metadata: metadata.logitsprocs.non_argmax_invariant)
+    _after(V2Sampler, "__call__", lambda sampler, _: sampler.logits_processors)
+
+
+def _after(sampler: type[Any], method: str, processors: Callable[[Any, Any], Iterable[Any]]) -> None:
     from motet_decoding.engine.following import follow_leaders
 
-    if Sampler.forward.__module__ == __name__:
+    draw = getattr(sampler, method)
+    if draw.__module__ == __name__:
         return
-    forward = Sampler.forward
 
-    def draw(self: Any, logits: Any, sampling_metadata: Any, *arguments: Any, **options: Any) -> Any:
-        output = forward(self, logits, sampling_metadata, *arguments, **options)
-        for processor in sampling_metadata.logitsprocs.non_argmax_invariant:
-            if hasattr(processor, "leading"):
+    def followed(self: Any, logits: Any, batch: Any = None, *arguments: Any, **options: Any) -> Any:
+        # The V1 runner names its second argument, the V2 runner doesn't.
+        named = {} if batch is not None else {"sampling_metadata": options.pop("sampling_metadata")}
+        batch = named.get("sampling_metadata", batch)
+        output = draw(self, logits, *([] if named else [batch]), *arguments, **named, **options)
+        for processor in processors(self, batch):
+            if isinstance(processor, Leading):
                 follow_leaders(output.sampled_token_ids, processor.leading())
         return output
 
-    Sampler.forward = draw
+    setattr(sampler, method, followed)
+
+
+@runtime_checkable
+class Leading(Protocol):
+    """A logits processor that knows which rows follow which."""
+
+    def leading(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """The followers' rows and their leaders', of the logits that it was given last; they are told once."""
+        ...

@@ -120,9 +120,10 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
     def leading(self) -> tuple[torch.Tensor, torch.Tensor] | None:
         """The followers' rows and their leaders' rows, int64 [followers] each, in the batch that ``apply`` just saw.
 
-        Only of groups that are whole; None where there is none.
+        Only of groups that are whole; None where there is none. Told once: the next draws have rows of their own.
         """
-        return self._leading
+        leading, self._leading = self._leading, None
+        return leading
 
     def rehearse(self, logits: torch.Tensor) -> None:
         """Contrasts a copy of ``logits``, [rows, vocab], and drops it: the room this takes is room vLLM must leave.
