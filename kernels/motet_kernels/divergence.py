@@ -12,6 +12,9 @@ import torch
 
 from motet_kernels.contrast import row_blocks
 
+#: Tensors of a block that the twins have in use at a time, which together should stay in a core's cache.
+_OPERANDS = 8
+
 #: Under the largest logit by so much, a token's probability is 0 in float32, and stays so times its distance.
 FAR = 200.0
 
@@ -58,41 +61,27 @@ def js_divergence(
 def entropy_torch(logits: torch.Tensor) -> torch.Tensor:
     """``entropy`` in plain torch: what the kernel must agree with, and what runs where there is no GPU."""
     result = torch.zeros(len(logits), device=logits.device)
-    for part in row_blocks(*logits.shape):
-        under = _under_the_largest(logits[part])
-        mass = under.exp()
-        total = mass.sum(1)
-        bits = total.log() - mass.mul_(under).sum(1) / total
-        result[part] = torch.where(total > 0, bits, 0.0)
-    return result
+    for part in row_blocks(len(logits), logits.shape[1] * _OPERANDS):
+        logs = _clean(logits[part]).log_softmax(1)
+        # Nothing times infinity is no number; so far down, nothing is left to multiply.
+        result[part] = -logs.exp().mul_(logs.clamp_(min=-FAR)).sum(1)
+    return result.nan_to_num_(0.0)
 
 
 def js_divergence_torch(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """``js_divergence`` in plain torch."""
-    shared = min(one.shape[1], other.shape[1])
+    shared, tiny = min(one.shape[1], other.shape[1]), torch.finfo(torch.float32).tiny
     result = torch.zeros(len(one), device=one.device)
-    for part in row_blocks(len(one), shared):
-        p, q = (_probabilities(logits[part, :shared]) for logits in (one, other))
-        both = p + q
-        half = (both * 0.5).clamp_(min=torch.finfo(torch.float32).tiny)
-        # With x for (p - q) / (p + q), of 1 + x and 1 - x the sum of each times its logarithm. Where the voices agree
-        # the logarithms' differences would be lost in rounding; the series has none.
-        square = (p - q).mul_(0.5).div_(half).square_()
-        series = square * (1 + square * (1 / 6 + square * (1 / 15 + square * (1 / 28 + square / 45))))
-        exact = -(torch.special.entr(p / half) + torch.special.entr(q / half))
-        bits = torch.where(square < 1 / 16, series, exact).mul_(both).sum(1) / (4.0 * math.log(2.0))
-        result[part] = torch.where((p.sum(1) > 0) & (q.sum(1) > 0), bits.clamp(0.0, 1.0), 0.0)
-    return result
+    for part in row_blocks(len(one), shared * _OPERANDS):
+        p, q = (_clean(logits[part, :shared]).softmax(1) for logits in (one, other))
+        middle = (p + q).mul_(0.5).clamp_(min=tiny)
+        # Logarithms of ratios, which are exactly 1 where the voices agree.
+        p, q = (each.mul_((each / middle).clamp_(min=tiny).log_()) for each in (p, q))
+        result[part] = p.add_(q).sum(1)
+    return result.div_(2.0 * math.log(2.0)).clamp_(0.0, 1.0).nan_to_num_(0.0)
 
 
-def _under_the_largest(logits: torch.Tensor) -> torch.Tensor:
-    """How far each logit is under the row's largest, float32, as a new tensor; at most so far that its mass is 0."""
+def _clean(logits: torch.Tensor) -> torch.Tensor:
+    """What a softmax makes numbers of, unless it is -inf throughout, float32."""
     highest = torch.finfo(torch.float32).max
-    clean = logits.float().nan_to_num(nan=-torch.inf, posinf=highest, neginf=-torch.inf)
-    return clean.sub_(clean.amax(1, keepdim=True).clamp_(min=-highest)).clamp_(min=-FAR)
-
-
-def _probabilities(logits: torch.Tensor) -> torch.Tensor:
-    """``softmax``, float32, as a new tensor; 0 all over a row without a possible token."""
-    mass = _under_the_largest(logits).exp_()
-    return mass.div_(mass.sum(1, keepdim=True).clamp_(min=torch.finfo(torch.float32).tiny))
+    return logits.float().nan_to_num(nan=-torch.inf, posinf=highest, neginf=-torch.inf)

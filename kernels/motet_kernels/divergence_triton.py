@@ -23,7 +23,7 @@ _WARPS = 8
 _HIGHEST = tl.constexpr(torch.finfo(torch.float32).max)
 _TINY = tl.constexpr(torch.finfo(torch.float32).tiny)
 _FAR = tl.constexpr(FAR)
-_FOUR_LN_2 = tl.constexpr(4.0 * math.log(2.0))
+_TWO_LN_2 = tl.constexpr(2.0 * math.log(2.0))
 
 
 @triton.jit
@@ -100,15 +100,9 @@ def divergence_kernel(one, other, out, stride, other_stride, shared, BLOCK: tl.c
         q, _ = mass_under(load_expert(other, tokens, tokens < shared), other_high)
         p *= one_share
         q *= other_share
-        both = p + q
-        half = tl.maximum(0.5 * both, _TINY)
-        part = 0.5 * (p - q) / half
-        square = part * part
-        series = square * (1 + square * (1 / 6 + square * (1 / 15 + square * (1 / 28 + square / 45))))
-        up, down = p / half, q / half
-        exact = up * tl.log(tl.maximum(up, _TINY)) + down * tl.log(tl.maximum(down, _TINY))
-        sums += both * tl.where(square < 0.0625, series, exact)
-    bits = tl.minimum(tl.sum(sums, axis=0) / _FOUR_LN_2, 1.0)
+        middle = tl.maximum(0.5 * (p + q), _TINY)
+        sums += p * tl.log(tl.maximum(p / middle, _TINY)) + q * tl.log(tl.maximum(q / middle, _TINY))
+    bits = tl.minimum(tl.maximum(tl.sum(sums, axis=0) / _TWO_LN_2, 0.0), 1.0)
     tl.store(out + row, tl.where((one_total > 0) & (other_total > 0), bits, 0.0))
 
 

@@ -78,7 +78,7 @@ def test_known_values():
 
 def test_equal_voices_do_not_differ_by_a_bit_and_nearly_equal_ones_by_little():
     logits = torch.randn(3, 5000) * 4
-    assert js_divergence(logits, logits + 7.0).le(1e-9).all()
+    assert js_divergence(logits, logits + 7.0).le(1e-6).all()
     assert torch.equal(js_divergence(logits, logits.clone()), torch.zeros(3))
 
 
@@ -118,14 +118,14 @@ def test_the_memory_taken_does_not_grow_with_the_rows(monkeypatch):
             yield slice(start, min(start + 2, rows))
 
     monkeypatch.setattr(divergence, "row_blocks", blocks)
-    widen = divergence._under_the_largest
+    clean = divergence._clean
 
     def watched(logits):
         nonlocal largest
         largest = max(largest, len(logits))
-        return widen(logits)
+        return clean(logits)
 
-    monkeypatch.setattr(divergence, "_under_the_largest", watched)
+    monkeypatch.setattr(divergence, "_clean", watched)
     assert torch.equal(entropy(one), whole[0])
     assert torch.equal(js_divergence(one, other), whole[1])
     assert largest == 2
