@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from motet_decoding.best_of.request import MOST_CANDIDATES
 from motet_decoding.contrast import Contrast, Form
 from motet_decoding.errors import LaunchError
+from motet_decoding.voices import MOST_VOICES
 from motet_server.adapters.settings import (
     DEFAULT_MOST,
     DEFAULT_RANK,
@@ -33,6 +34,7 @@ from motet_server.settings import (
     DEFAULT_SCORER_TIMEOUT,
     ServerSettings,
 )
+from motet_server.voices.settings import DEFAULT_MAX_VOICES, VoiceSettings
 
 _DEFAULTS = Contrast()
 
@@ -78,6 +80,18 @@ def serve_command(
     contrast_form: Annotated[
         Form, typer.Option(help="The formula of a contrast that names none.")
     ] = _DEFAULTS.form,
+    max_voices: Annotated[
+        int,
+        typer.Option(min=0, max=MOST_VOICES, help=str(VoiceSettings.model_fields["most"].description)),
+    ] = DEFAULT_MAX_VOICES,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="none|all|low|high|K,K",
+            help="The model's own layers that a contrast may hear, 0 the embedding. "
+            "[default: none; of the bundled model on a CPU all]",
+        ),
+    ] = None,
     presets: Annotated[
         Path | None,
         typer.Option(
@@ -170,6 +184,8 @@ def serve_command(
 
     if no_adapters and adapters is not None:
         raise LaunchError("--adapters: --no-adapters says the opposite")
+    if layers not in (None, "none") and max_voices == 0:
+        raise LaunchError("--layers: --max-voices 0 says the opposite")
     first, rest = split_model(ctx.args)
     if first is not None and model is not None:
         raise LaunchError(f"model: named twice, {first} and {model}")
@@ -182,6 +198,8 @@ def serve_command(
             port=port,
             contrast=_contrast(contrast_strength, contrast_plausibility, contrast_form),
             presets=presets,
+            max_voices=max_voices,
+            layers=layers,
             preset=tuple(preset or ()),
             max_body=max_body,
             max_choices=max_choices,

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from motet_decoding.contrast import Contrast
+from motet_decoding.voices import MOST_VOICES
 from motet_server.adapters.settings import AdapterOptions
 from motet_server.settings import (
     DEFAULT_MAX_BODY,
@@ -16,6 +17,7 @@ from motet_server.settings import (
     DEFAULT_MAX_CHOICES,
     DEFAULT_SCORER_TIMEOUT,
 )
+from motet_server.voices.settings import DEFAULT_MAX_VOICES
 
 
 class ServeCommand(BaseModel):
@@ -42,6 +44,11 @@ class ServeCommand(BaseModel):
     default_chat_template: Literal["refuse", "chatml"] = "refuse"
     adapters: AdapterOptions = AdapterOptions()
     rewards: tuple[str, ...] = ()
+    max_voices: Annotated[int, Field(ge=0, le=MOST_VOICES)] = DEFAULT_MAX_VOICES
+    layers: Annotated[
+        str | None,
+        Field(description="As `voices.launch.read_layers` takes it; depends on the model if not given."),
+    ] = None
     verbose: bool = False
     vllm: tuple[str, ...] = ()
 

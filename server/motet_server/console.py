@@ -83,6 +83,7 @@ def start_block(
     address: str,
     presets: Sequence[str],
     key: bool,
+    voices: str,
     adapters: Sequence[str] = (),
     rewards: Sequence[str] = (),
     revision: str | None = None,
@@ -97,6 +98,7 @@ def start_block(
         amateur: the second model, if any.
         address: the server's URL, without a path.
         presets: names behind the colon.
+        voices: a line about what else a contrast may hear.
         adapters: lines about them.
         rewards: a line about each reward model served beside.
         key: whether requests need the server's API key.
@@ -115,8 +117,8 @@ def start_block(
     return [
         f"motet {version}",
         f"  model    {model}" + (f"  ({source})" if source != model else ""),
-        f"  amateur  {amateur or 'none; contrast needs --amateur MODEL'}"
-        + (f"  ({revision})" if revision else ""),
+        f"  amateur  {amateur or 'none (--amateur MODEL)'}" + (f"  ({revision})" if revision else ""),
+        f"  voices   {voices}",
         *([f"  context  {shortened} tokens, all that the amateur reads"] if shortened else []),
         *([f"  presets  {'  '.join(f'{model}:{preset}' for preset in presets)}"] if presets else []),
         *(f"  {'adapters' if index == 0 else '':<8} {line}" for index, line in enumerate(adapters)),

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -20,9 +20,10 @@ from motet_server.best_of.options import check_judges, check_scorers
 from motet_server.command import ServeCommand
 from motet_server.console import StartDisplay, start_block
 from motet_server.environment import check_environment, hush, set_environment
-from motet_server.presets import collect_presets, preset_judges
+from motet_server.presets import check_presets, collect_presets, preset_judges
 from motet_server.reward_process import GPU_SHARE, RewardProcesses, read_rewards
 from motet_server.settings import BUNDLED_JUDGE, BUNDLED_NAME, RewardModel, ServerSettings
+from motet_server.voices.launch import prepare_voices, read_layers, voice_line
 
 #: What a model without a chat template is given, by option.
 CHATML = """\
@@ -63,6 +64,7 @@ def serve(command: ServeCommand) -> None:
     scorers = check_scorers(command.scorers)
     judge = command.best_of_by or (BUNDLED_JUDGE if command.model is None else "reward")
     check_judges({"--best-of-by": judge, **preset_judges(presets)}, scorers)
+    layers = None if command.layers is None else read_layers(command.layers)
     settings = ServerSettings(
         amateur=amateur,
         contrast=command.contrast,
@@ -105,6 +107,11 @@ def serve(command: ServeCommand) -> None:
         atexit.register(prepared.folder.close)
         settings = settings.model_copy(update={"adapters": prepared.settings})
         adapters = adapter_lines(prepared.settings, [*names, *reward_models])
+    voices = prepare_voices(
+        command.max_voices, layers if layers is not None else _default_layers(command), model, options
+    )
+    check_presets(presets, voices, amateur=amateur is not None)
+    settings = settings.model_copy(update={"voices": voices})
     settings = settings.model_copy(update={"rewards": _reward_models(reward_models, names, command, options)})
     options.motet = settings
 
@@ -120,6 +127,7 @@ def serve(command: ServeCommand) -> None:
         address=f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}",
         shortened=shortened,
         presets=list(settings.presets),
+        voices=voice_line(voices, adapters=settings.adapters is not None),
         adapters=adapters,
         rewards=[f"{reward.name}  ({reward.model})" for reward in settings.rewards],
         key=bool(options.api_key or os.environ.get("VLLM_API_KEY")),
@@ -154,6 +162,13 @@ def _models(command: ServeCommand) -> tuple[str, str | None]:
         if not (path / "config.json").is_file():
             raise LaunchError(f"the bundled models are missing ({path}); rebuild them with `make models`")
     return str(EXPERT), command.amateur or str(AMATEUR)
+
+
+def _default_layers(command: ServeCommand) -> Literal["all", "none"]:
+    """Keeping the states between layers costs memory, and a GPU its whole CUDA graphs: who wants them says so."""
+    from motet_server import launch_private
+
+    return "all" if command.model is None and command.max_voices and launch_private.on_cpu() else "none"
 
 
 def _reward_models(

@@ -99,6 +99,7 @@ def pair(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     threading.Thread(target=remote.serve_forever, daemon=True).start()
     options = ["--served-model-name", "toy", "alias", "--dtype", "float32", "--presets", str(presets)]
     options += ["--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--max-body", "200000"]
+    options += ["--layers", "all"]
     options += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
     for name in ("shortest", "slow", "broken", "endless"):
         options += ["--scorer", f"{name}=python:{scorers}:{name}"]

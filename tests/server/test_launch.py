@@ -88,6 +88,7 @@ def block(**changes):
         "amateur": "small",
         "address": "http://127.0.0.1:8000",
         "presets": ["contrast"],
+        "voices": "up to 4 a request: prompts",
         "key": False,
     }
     return "\n".join(start_block(**{**settings, **changes}))
@@ -105,6 +106,10 @@ def test_the_block_offers_contrast_only_where_there_is_an_amateur():
     alone = block(amateur=None, presets=[])
     assert '"contrast"' not in alone
     assert "--amateur MODEL" in alone
+
+
+def test_the_block_says_what_voices_there_are():
+    assert "voices   up to 4 a request: prompts\n" in block()
 
 
 def test_the_block_says_where_the_amateur_shortens_the_context():

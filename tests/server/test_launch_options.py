@@ -28,7 +28,12 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def command(model: str, *vllm: str, port: int = 0) -> ServeCommand:
     return ServeCommand(
-        model=model, port=port, vllm=vllm, verbose=True, adapters=AdapterOptions(enabled=False)
+        model=model,
+        port=port,
+        vllm=vllm,
+        verbose=True,
+        adapters=AdapterOptions(enabled=False),
+        max_voices=0,
     )
 
 

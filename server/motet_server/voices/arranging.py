@@ -13,6 +13,7 @@ from motet_server.adapters.leases import chat_template
 from motet_server.room import Room
 from motet_server.voices.borrowing import Lender
 from motet_server.voices.checking import FIELD, layers_of, places
+from motet_server.voices.edits import NoEdits, follows
 from motet_server.voices.group import Group
 from motet_server.voices.prompts import tokens_of
 from motet_server.voices.settings import VoiceSettings
@@ -79,7 +80,14 @@ async def arrange(
         room = vllm_private.room_of(state)
         _check_room(arranged.members, order.adapter, room)
         prompt = "messages" if order.kind == "chat" else "prompt"
-        group = Group(tuple(arranged.members), tuple(arranged.fields), room, prompt, _asked(request))
+        group = Group(
+            tuple(arranged.members),
+            tuple(arranged.fields),
+            room,
+            prompt,
+            _asked(request),
+            None if settings.no_edits is None else NoEdits(settings.no_edits, follows(contrast)),
+        )
     if not contrast.neutral:
         mix = Mix.of(contrast, tuple(arranged.heard))
         arguments = engine_arguments(mix, request.cache_salt, arranged.members)

@@ -13,6 +13,7 @@ from motet_decoding.engine.arguments import Member
 from motet_decoding.errors import RequestError
 from motet_server.room import Room
 from motet_server.voices.checking import FIELD
+from motet_server.voices.edits import NoEdits
 
 #: The group of the request that is being answered; None for one that is answered by a single sequence.
 current: ContextVar[Group | None] = ContextVar("motet_group", default=None)
@@ -28,6 +29,7 @@ class Group:
         room: the engine's.
         prompt: the request's field for the answer's own prompt.
         asked: the field that says how long the answer may be; None where the request doesn't.
+        no_edits: what its sampling must leave alone.
     """
 
     members: Sequence[Member]
@@ -35,6 +37,7 @@ class Group:
     room: Room
     prompt: str
     asked: str | None
+    no_edits: NoEdits | None = None
 
     def fitted(self, prompt: Any, sampling: Any) -> Any:
         """The request's sampling, its answer no longer than the longest sequence and the whole group have room for.
@@ -44,14 +47,16 @@ class Group:
             sampling: vLLM's ``SamplingParams``, whose ``max_tokens`` is a number.
 
         Raises:
-            RequestError: the request says how long its answer may be, and that doesn't fit; nothing does; or the
-                prompt is more than tokens.
+            RequestError: the request says how long its answer may be, and that doesn't fit; nothing does; the prompt is
+                more than tokens; or the sampling changes what must be left alone.
         """
         if "prompt_token_ids" not in prompt or prompt.get("mm_kwargs") is not None:
             raise RequestError(
                 self.prompt,
                 f"must be text or tokens where {FIELD} names other sequences, which read nothing else",
             )
+        if self.no_edits is not None:
+            self.no_edits.check(sampling)
         own = len(prompt["prompt_token_ids"])
         lengths = [own, *(own if each.tokens is None else len(each.tokens) for each in self.members)]
         longest = max(range(len(lengths)), key=lengths.__getitem__)

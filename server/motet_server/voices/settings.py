@@ -11,25 +11,31 @@ from motet_decoding.voices import MOST_VOICES
 #: The further sequences and layers of one request unless the server is told otherwise.
 DEFAULT_MAX_VOICES = 4
 
-#: What `--max-voices` bounds, for the command line's help and the settings.
-MAX_VOICES_HELP = (
-    "The most further sequences and layers that the contrast of one request may hear; 0 serves without them, by "
-    "vLLM's own scheduler."
-)
-
 
 class VoiceSettings(BaseModel):
     """The voices of a server. Without an engine that was started for them there are none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    most: Annotated[int, Field(ge=0, le=MOST_VOICES, description=MAX_VOICES_HELP)] = DEFAULT_MAX_VOICES
+    most: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MOST_VOICES,
+            description="The most further sequences and layers that one request's contrast may hear; 0 serves without "
+            "them, by vLLM's own scheduler.",
+        ),
+    ] = DEFAULT_MAX_VOICES
     no_groups: Annotated[
         str | None, Field(description="Why no sequence can be held in lockstep with the answer.")
     ] = "the engine wasn't started by `motet serve`"
     no_layers: Annotated[str | None, Field(description="Why none of the model's layers can be heard.")] = (
         "the engine wasn't started by `motet serve`"
     )
+    no_edits: Annotated[
+        str | None,
+        Field(description="Why logits that other sequences contrast can't be biased or penalised as well."),
+    ] = None
     layers: Annotated[tuple[int, ...], Field(description="The layers that can be heard.")] = ()
     depth: Annotated[int, Field(ge=0, description="How many layers the model has.")] = 0
     tied: Annotated[bool, Field(description="Whether its head is tied to its embedding.")] = False
