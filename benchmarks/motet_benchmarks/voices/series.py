@@ -104,6 +104,8 @@ class Series:
 #: Strengths of every series against a sequence; at 0 plausibility is left, which changes no greedy answer.
 STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0)
 PLAUSIBILITY = 0.1
+#: Of the form ratio, which a greedy answer tells from extrapolate at s / (1 - s) only from 1 on.
+RATIO = 1.0
 #: The families whose problems have a system message, and the ones whose question is about a table or a passage.
 RULES = ("rule-capitals", "rule-closing", "rule-backwards", "rule-code")
 LOOKUPS = ("table", "table-name", "passage")
@@ -120,7 +122,7 @@ def _swept(
     model: str, against: Any, strengths: tuple[float, ...] = STRENGTHS, ratio: bool = True
 ) -> dict[str, Setting]:
     formulas = [_formula(strength) for strength in strengths]
-    formulas += [_formula(0.5, form="ratio")] if ratio else []
+    formulas += [_formula(RATIO, form="ratio")] if ratio else []
     settings = [Setting(model, against, formula) for formula in formulas]
     return {setting.said(): setting for setting in settings}
 
