@@ -46,7 +46,7 @@ def curls(bundled):
 @pytest.mark.engine
 @needs_curl
 def test_the_curls(bundled):
-    contrast, best_of, adapter, rewards = curls(bundled)
+    contrast, best_of, adapter, rewards, base, rule, layers, several = curls(bundled)
     assert contrast["choices"][0]["message"]["content"]
     assert contrast["motet"]["contrast"] == {
         "against": "amateur",
@@ -54,6 +54,7 @@ def test_the_curls(bundled):
         "plausibility": 0.1,
         "form": "extrapolate",
         "amateur_temperature": 1.0,
+        "adapt": None,
     }
     told = best_of["motet"]["best_of"]
     texts = [candidate["text"] for candidate in told["texts"]]
@@ -62,6 +63,15 @@ def test_the_curls(bundled):
     assert adapter["model"].startswith("motet-dpo@")
     right, wrong = (entry["reward"] for entry in rewards["data"])
     assert right > wrong
+    for answer in (base, rule, layers, several):
+        assert answer["choices"][0]["message"]["content"]
+    assert base["motet"]["adapter"].startswith("motet-dpo@")
+    against = [answer["motet"]["contrast"]["against"] for answer in (base, rule, layers, several)]
+    assert (against[0], against[2]) == ("base", {"layers": "low"})
+    assert list(against[1]) == ["prompt_tokens"]
+    named = [(each["voice"]["adapter"].split("@")[0], each["weight"]) for each in against[3]]
+    assert named == [("motet-dpo", -1.0), ("motet-sft", 1.0)]
+    assert several["motet"]["contrast"]["adapt"] == {"by": "divergence", "scale": 1.0}
 
 
 def shell(script, folder):
@@ -93,6 +103,8 @@ def test_the_loop_from_data_to_answers(bundled, tmp_path):
 @pytest.mark.engine
 def test_the_client(bundled):
     (program,) = [block for block in blocks("python") if "OpenAI(" in block]
+    (further,) = [block for block in blocks("python") if "against the base" in block]
+    program = f"{program}\n{further}"
     done = subprocess.run(
         [sys.executable, "-c", program.replace(ADDRESS, bundled.url)],
         capture_output=True,
@@ -100,10 +112,11 @@ def test_the_client(bundled):
         timeout=120,
         check=True,
     )
-    alone, against, preset = done.stdout.splitlines()
+    alone, against, preset, base = done.stdout.splitlines()
     assert re.fullmatch(r"expert alone: \S.*", alone)
     assert re.fullmatch(r"against the amateur: \S.* \{'contrast': \{.*'strength': 1\.0.*\}\}", against)
     assert re.fullmatch(r"by preset, streamed: \S.*", preset)
+    assert re.fullmatch(r"against the base: \S.* \{'adapter': 'motet-dpo@.*'against': 'base'.*\}", base)
 
 
 def test_a_scorer_of_ones_own_is_one(tmp_path):
