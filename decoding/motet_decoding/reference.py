@@ -93,18 +93,23 @@ class Speaker:
     prompt: Sequence[int]
     layers: tuple[int, ...] = ()
 
-    @torch.no_grad()
     def __call__(self, answer: Sequence[int]) -> torch.Tensor:
         """Logits, float32 [vocab], of the token after the answer so far."""
+        return self.along(answer)[-1]
+
+    @torch.no_grad()
+    def along(self, answer: Sequence[int]) -> torch.Tensor:
+        """Logits, float32 [tokens + 1, vocab], of each of an answer's tokens and of the one after it, in one pass."""
         tokens = torch.tensor([[*self.prompt, *answer]])
         output = self.model(tokens, output_hidden_states=bool(self.layers))
-        last: torch.Tensor = output.logits[0, -1].float()
+        places = slice(len(self.prompt) - 1, None)
+        last: torch.Tensor = output.logits[0, places].float()
         if not self.layers:
             return last
         whole = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-        states = torch.stack([output.hidden_states[layer][0, -1] for layer in self.layers])
+        states = torch.stack([output.hidden_states[layer][0, places] for layer in self.layers])
         early = whole.get_output_embeddings()(whole.get_decoder().norm(states)).float()
-        chosen: torch.Tensor = early[int(divergence(last, early).argmax())]
+        chosen: torch.Tensor = early[divergence(last, early)[..., 0].argmax(0), torch.arange(len(last))]
         return chosen
 
 

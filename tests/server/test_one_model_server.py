@@ -26,7 +26,7 @@ def server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def test_there_are_no_presets_and_the_block_says_why(server):
     assert [card.id for card in server.client().models.list()] == ["toy"]
     # Printed once the server answers, so perhaps a moment after the first answer.
-    wait_for(lambda: "contrast needs --amateur MODEL" in server.output)
+    wait_for(lambda: "none (--amateur MODEL)" in server.output)
 
 
 @pytest.mark.parametrize("contrast", [True, {"strength": 0.0, "plausibility": 0.0}])

@@ -104,7 +104,7 @@ class Series:
 #: Strengths of every series against a sequence; at 0 plausibility is left, which changes no greedy answer.
 STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0)
 PLAUSIBILITY = 0.1
-#: Of the form ratio, which a greedy answer tells from extrapolate at s / (1 - s) only from 1 on.
+#: Of the form ratio: below 1 it is, to a greedy answer, extrapolate at s / (1 - s).
 RATIO = 1.0
 #: The families whose problems have a system message, and the ones whose question is about a table or a passage.
 RULES = ("rule-capitals", "rule-closing", "rule-backwards", "rule-code")

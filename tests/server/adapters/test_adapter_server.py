@@ -274,6 +274,94 @@ def test_an_adapter_that_brings_its_own_template_is_asked_in_it(client, house, e
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, "chat_template")
 
 
+# Which voices it is held against
+
+
+def swapped(gone: Any, come: Any) -> dict[str, Any]:
+    """e - (g - c), which is c where g says what e says: one voice in the place of another."""
+    voices = [{"voice": gone, "weight": 1.0}, {"voice": come, "weight": -1.0}]
+    return {"against": voices, "strength": 1.0, "plausibility": 0.0, "form": "ratio"}
+
+
+def test_each_voice_of_a_group_speaks_with_its_own_adapter_and_template(client, house, expected):
+    house.live(house.publish("2", "second"))
+    house.live(house.publish("shouting", "shouting"))
+    own = {"messages": MESSAGES}
+    cases = [
+        ("first", "base", expected(None)),
+        ("first", {"adapter": "second"}, expected("2")),
+        ("toy", {"adapter": "first"}, expected("1")),
+        ("toy", {"adapter": "shouting", **own}, expected("shouting", template=SHOUTING)),
+        ("shouting", {"adapter": None, **own}, expected(None)),
+    ]
+    with ThreadPoolExecutor(len(cases)) as pool:
+        answers = pool.map(lambda case: ask(client, case[0], contrast=swapped(own, case[1])), cases)
+    for (model, voice, expects), answer in zip(cases, answers, strict=True):
+        assert tokens(answer) == expects, (model, voice)
+
+
+def test_an_adapter_against_its_base_is_told_with_versions_and_by_preset_of_kind(client, house):
+    second = house.live(house.publish("2", "second"))
+    first = house.store.get("first").reference
+    contrast = {"against": {"adapter": "second"}, "strength": 2.0, "plausibility": 0.0}
+    raw = client.chat.completions.with_raw_response.create(
+        model="first", messages=MESSAGES, max_tokens=4, extra_body={"contrast": contrast}
+    )
+    assert raw.headers["x-motet-adapter"] == first
+    told = raw.parse().model_extra["motet"]
+    assert (told["adapter"], told["contrast"]["against"]) == (first, {"adapter": second.reference})
+    kinds = [
+        house.server.metric("motet_contrast_requests_total", against=kind) for kind in ("base", "adapter")
+    ]
+    for against in ("base", {"adapter": None}, {"adapter": "second"}):
+        ask(client, "first", contrast={**contrast, "against": against}, max_tokens=1)
+    assert [
+        house.server.metric("motet_contrast_requests_total", against=kind) for kind in ("base", "adapter")
+    ] == [kinds[0] + 2, kinds[1] + 1]
+
+
+def test_a_voices_version_is_kept_until_the_answers_last_byte(client, house):
+    old = house.live(house.publish("3", "voiced"))
+    contrast = {"against": {"adapter": "voiced"}}
+    body = {"model": "first", "messages": MESSAGES, "max_tokens": 8000, "ignore_eos": True, "stream": True}
+    with (
+        house.server.http() as http,
+        http.stream("POST", CHAT, json={**body, "contrast": contrast}) as response,
+    ):
+        assert response.status_code == 200
+        lines = response.iter_lines()
+        assert next(lines).startswith("data: ")
+        assert house.version(old)["in_flight"] == 1
+        house.live(house.publish("4", "voiced"))
+        assert not house.gone(old)
+    wait_for(lambda: house.gone(old))
+
+
+@pytest.mark.parametrize(
+    ("model", "against", "status", "param", "says"),
+    [
+        ("toy", "base", 400, "contrast.against", "nothing to contrast with"),
+        ("first", {"adapter": "first"}, 400, "contrast.against.adapter", "itself answers"),
+        ("toy", {"adapter": "judge"}, 400, "contrast.against.adapter", "gives rewards"),
+        ("toy", {"adapter": "foreign"}, 400, "contrast.against.adapter", "was trained on untemplated"),
+        ("toy", {"adapter": "first@ffffff"}, 404, "contrast.against.adapter", "no version"),
+        (
+            "first",
+            [{"voice": {"adapter": "second"}}, {"voice": {"adapter": "shouting"}}],
+            400,
+            "contrast.against",
+            "--adapter-slots",
+        ),
+    ],
+)
+def test_an_adapter_that_cannot_be_a_voice_says_why(client, house, model, against, status, param, says):
+    for lora, name in (("2", "second"), ("shouting", "shouting")):
+        house.live(house.publish(lora, name))
+    with pytest.raises(openai.APIStatusError, match=says) as error:
+        ask(client, model, contrast={"against": against})
+    assert (error.value.status_code, error.value.body["param"]) == (status, param)
+
+
 # Swaps
 
 
