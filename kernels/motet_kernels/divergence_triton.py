@@ -1,4 +1,3 @@
-# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
 """Entropy and divergence of rows of logits: one program a row, which reads it once for the one, twice for the other.
 
 The sums stay in lanes until the row's end, so that no step of a loop waits for a reduction across them.

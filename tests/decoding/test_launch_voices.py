@@ -220,6 +220,12 @@ def test_a_class_of_vllms_that_ours_cannot_stand_over_still_has_groups(model, tm
         assert made.no_groups is None
         assert reason in made.no_layers
         assert reason in made.no_edits
+        sharded = {**options, "enable_batch_sharded_sampling": True}
+        assert "different ranks" in voice_options(path, sharded, voices=4, layers="all").no_groups
+    assert (
+        voice_options(model, {"enable_batch_sharded_sampling": True}, voices=4, layers="all").no_groups
+        is None
+    )
 
 
 def test_a_class_that_cannot_show_its_layers_has_groups_and_edits(tmp_path):

@@ -199,14 +199,17 @@ def v2(rows, slots):
     """The V2 runner's, with the rows in these slots."""
     made = config()
     stage = stage_of(made)
-    processor = ContrastProcessor(made, SimpleNamespace(device=torch.device("cpu")))
+    prompts = np.arange(100, 100 + max(slots, default=0) + 1)
+    requests = SimpleNamespace(device=torch.device("cpu"), prompt_len=SimpleNamespace(np=prompts))
+    processor = ContrastProcessor(made, requests)
     for slot, each in zip(slots, rows, strict=True):
         processor.add_request(slot, each.sampling)
-    processor.expect_slots(slots, [each.drawn for each in rows])
+    processor.expect_slots(slots)
     return processor, stage
 
 
-def context(slots):
+def context(rows, slots):
+    """What the V2 runner tells of a batch; the prompt of the request in slot k has 100 + k tokens."""
     none = torch.zeros(len(slots))
     return LogitsContext(
         expanded_idx_mapping=torch.tensor(slots),
@@ -215,7 +218,9 @@ def context(slots):
         expanded_local_pos=none,
         input_ids=none,
         pos=none,
-        seq_lens_upper_bound_np=np.zeros(len(slots)),
+        seq_lens_upper_bound_np=np.array(
+            [100 + slot + row.drawn for row, slot in zip(rows, slots, strict=True)]
+        ),
     )
 
 
@@ -266,7 +271,7 @@ def test_batches_of_all_kinds(rows, seed, scale, width):
     slots = [(7 * row + 3) % 64 for row in range(len(rows))]
     again, other = v2(rows, slots)
     step.on(other)
-    step.check(again.apply(step.seen.clone(), context(slots)), rows)
+    step.check(again.apply(step.seen.clone(), context(rows, slots)), rows)
     check_leading(again, rows)
 
 

@@ -116,6 +116,9 @@ def test_v1_says_before_the_pass_whether_the_amateur_is_wanted(config, stage):
     assert (stage.asking, stage.editing) == (True, False)
 
 
+SLOTS = SimpleNamespace(device=torch.device("cpu"), prompt_len=SimpleNamespace(np=np.zeros(16, int)))
+
+
 def context(slots):
     return LogitsContext(
         expanded_idx_mapping=torch.tensor(slots),
@@ -129,7 +132,7 @@ def context(slots):
 
 
 def test_v2_finds_its_rows_by_slot(config, stage):
-    processor = ContrastProcessor(config, SimpleNamespace(device=torch.device("cpu")))
+    processor = ContrastProcessor(config, SLOTS)
     assert processor.add_request(5, asking(STRONG)) is True
     assert processor.add_request(2, PLAIN) is False
     assert processor.add_request(7, asking(WEAK)) is True
@@ -140,20 +143,20 @@ def test_v2_finds_its_rows_by_slot(config, stage):
 
 
 def test_v2_wants_the_amateur_only_for_the_slots_that_run(config, stage):
-    processor = ContrastProcessor(config, SimpleNamespace(device=torch.device("cpu")))
+    processor = ContrastProcessor(config, SLOTS)
     processor.add_request(0, PLAIN)
     processor.add_request(1, asking(STRONG, presence_penalty=0.5))
-    processor.expect_slots([0], [0])
+    processor.expect_slots([0])
     assert (stage.asking, stage.editing) == (False, False)
-    processor.expect_slots([1, 0], [3, 0])
+    processor.expect_slots([1, 0])
     assert (stage.asking, stage.editing) == (True, True)
     processor.add_request(1, PLAIN)  # the slot's next occupant
-    processor.expect_slots([1, 0], [3, 0])
+    processor.expect_slots([1, 0])
     assert (stage.asking, stage.editing) == (False, False)
 
 
 def test_v2_counts_penalties_once(config, stage):
-    processor = ContrastProcessor(config, SimpleNamespace(device=torch.device("cpu")))
+    processor = ContrastProcessor(config, SLOTS)
     processor.add_request(0, asking(STRONG, presence_penalty=0.5))
     expert, amateur = torch.randn(1, VOCAB), torch.randn(1, VOCAB)
     penalty = torch.zeros(1, VOCAB)
@@ -220,7 +223,7 @@ def test_v1_follows_groups_through_the_batch(config, stage):
 
 
 def test_v2_finds_groups_by_slot(config, stage):
-    processor = ContrastProcessor(config, SimpleNamespace(device=torch.device("cpu")))
+    processor = ContrastProcessor(config, SLOTS)
     assert processor.add_request(3, in_group(1, 0, BESIDE)) is True
     assert processor.add_request(9, in_group(1, 1)) is False  # it is heard, not changed
     assert processor.add_request(4, PLAIN) is False
@@ -231,7 +234,7 @@ def test_v2_finds_groups_by_slot(config, stage):
         ([9, 4], {}),
         ([3, 4, 9], {0: 2}),
     ):
-        processor.expect_slots(slots, [0] * len(slots))
+        processor.expect_slots(slots)
         assert processor.leading() is None
         logits = torch.randn(len(slots), VOCAB)
         scores = processor.apply(logits.clone(), context(slots))

@@ -31,6 +31,11 @@ _NO_GROUPS = {
     "watermark_config": "a watermark marks each sequence's own draw",
 }
 
+#: Where vLLM's own class is kept; ours has no logits to shard.
+_NO_GROUPS_THERE = {
+    "enable_batch_sharded_sampling": "with sharded sampling the rows of a group are drawn on different ranks"
+}
+
 #: Options that split a batch among ranks or halves, so that none of them has all of its rows' states.
 _SPLIT = {
     "pipeline_parallel_size": "pipeline parallel has several batches on their way at once",
@@ -95,7 +100,7 @@ def voice_options(model: str, options: Mapping[str, Any], *, voices: int, layers
     own = config.architecture != name
     no_class = None if own else _no_class(config, options)
     keyless = _refusal(lambda: share_key(options))
-    no_groups = keyless or _no_groups(config, options)
+    no_groups = keyless or _no_groups(config, options) or (no_class and _ruled_out(options, _NO_GROUPS_THERE))
     no_layers = keyless or no_class or _no_layers(name, options) if asked else "it was started without any"
     stepping: dict[str, Any] = {}
     if no_layers is None:

@@ -17,10 +17,10 @@ class AskingModelState(DefaultModelState):
     def prepare_inputs(self, input_batch: Any, req_states: Any) -> dict[str, Any]:
         """Called before every real forward pass with the slots of its requests."""
         stage, slots = stage_of(self.vllm_config), input_batch.idx_mapping_np.tolist()
-        tokens = drawn_tokens(input_batch, req_states)
-        for processor in (stage.processor, stage.scoring):
-            if processor is not None:
-                processor.expect_slots(slots, tokens)
+        if stage.processor is not None:
+            stage.processor.expect_slots(slots)
+        if stage.scoring is not None:
+            stage.scoring.expect_slots(slots, drawn_tokens(input_batch, req_states))
         inputs: dict[str, Any] = super().prepare_inputs(input_batch, req_states)
         return inputs
 

@@ -45,8 +45,8 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
         self.stage.processor = self
         #: By batch row (V1) or by slot (V2).
         self.asking: dict[int, Asking] = {}
-        #: V2: which token of its answer each slot of the batch draws.
-        self._tokens: dict[int, int] = {}
+        #: V1: the device and whether its memory is pinned. V2: vLLM's table of the requests in slots.
+        self._runner = runner
         self._planned: tuple[tuple[tuple[int, Asking], ...], int, Plan] | None = None
         self._leading: tuple[torch.Tensor, torch.Tensor] | None = None
 
@@ -93,15 +93,9 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
         self.asking[req_idx] = asked
         return asked.contrast is not None
 
-    def expect_slots(self, slots: Sequence[int], tokens: Sequence[int]) -> None:
-        """V2: the batch that is about to run; called by ``AskingModelState``.
-
-        Args:
-            slots: in the order of its rows.
-            tokens: which token of its answer each row draws; below 0 inside the prompt.
-        """
+    def expect_slots(self, slots: Sequence[int]) -> None:
+        """V2: the slots of the batch that is about to run; called by ``AskingModelState`` where that is in place."""
         self._leading = None
-        self._tokens = dict(zip(slots, tokens, strict=True))
         self._expect([self.asking[slot] for slot in slots if slot in self.asking])
 
     # What both do.
@@ -114,7 +108,8 @@ class ContrastProcessor(V1LogitsProcessor, V2LogitsProcessor):
         else:
             slots = context.idx_mapping_np.tolist()
             asking = [(row, self.asking[slot]) for row, slot in enumerate(slots) if slot in self.asking]
-            self._contrast(logits, asking, lambda row: self._tokens[slots[row]])
+            seen, prompts = context.seq_lens_upper_bound_np, self._runner[0].prompt_len
+            self._contrast(logits, asking, lambda row: int(seen[row] - prompts.np[slots[row]]))
         return logits
 
     def leading(self) -> tuple[torch.Tensor, torch.Tensor] | None:
