@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 
 from motet_decoding.adapting import Adapt
 from motet_decoding.errors import RequestError
-from motet_decoding.voices import Voice, WeightedVoice, first_problem, read_against, said
+from motet_decoding.problems import first_problem
+from motet_decoding.voices import SequenceVoice, Voice, WeightedVoice, read_against, said
 
 Form = Literal["extrapolate", "ratio"]
 
@@ -118,6 +119,16 @@ class Contrast(Formula):
         return said(against)
 
     @property
+    def sequences(self) -> int:
+        """How many sequences of the engine give one answer: its own, and one for each voice that reads on its own."""
+        if self.neutral:
+            return 1
+        return 1 + sum(
+            weighted.weight != 0.0 and (weighted.voice == "base" or isinstance(weighted.voice, SequenceVoice))
+            for weighted in self.voices
+        )
+
+    @property
     def voices(self) -> tuple[WeightedVoice, ...]:
         """All voices with their weights."""
         return self.against if isinstance(self.against, tuple) else (WeightedVoice(voice=self.against),)
@@ -141,7 +152,8 @@ def parse_contrast(value: Any, defaults: Contrast, field: str = "contrast") -> C
         return defaults
     if not isinstance(value, dict):
         raise RequestError(field, f"must be an object, true, false or null, not {type(value).__name__}")
+    filled = {**defaults.model_dump(), **value}
     try:
-        return Contrast.model_validate({**defaults.model_dump(), **value})
+        return Contrast.model_validate(filled)
     except ValidationError as error:
-        raise first_problem(error, field, Contrast) from None
+        raise first_problem(error, field, Contrast, filled) from None

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+#: Why no layer is heard where nobody asked for one.
+NOT_ASKED = "it was started without any"
+
 #: Of a model with more layers than this no half is asked, but as many as half of it from either end.
 _MANY = 40
 

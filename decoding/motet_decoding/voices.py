@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from motet_decoding.errors import RequestError
+from motet_decoding.problems import first_problem, shown
 
 #: The most voices that any request may name, whatever a server allows.
 MOST_VOICES = 8
@@ -48,18 +49,27 @@ class SequenceVoice(BaseModel):
         ),
     ] = OWN_ADAPTER
     prompt: Annotated[
-        str | tuple[Annotated[int, Field(ge=0)], ...] | None,
+        str | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(fail_fast=True)] | None,
         Field(description="A text, or its tokens, read in the place of the answer's prompt."),
     ] = None
     messages: Annotated[
-        tuple[Mapping[str, Any], ...] | None,
+        Annotated[tuple[Mapping[str, Any], ...], Field(fail_fast=True)] | None,
         Field(description="A conversation, read in the place of the answer's prompt."),
     ] = None
 
-    @field_validator("prompt", "messages", mode="before")
+    @field_validator("prompt", mode="before")
     @classmethod
-    def _as_tuple(cls, value: Any) -> Any:
+    def _text_or_tokens(cls, value: Any) -> Any:
+        if value is not None and not isinstance(value, str | list | tuple):
+            raise ValueError("must be a text or a list of tokens")
         return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("messages", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        if value is not None and not isinstance(value, list | tuple):
+            raise ValueError("must be a list of messages")
+        return value if value is None else tuple(value)
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> SequenceVoice:
@@ -177,7 +187,7 @@ def read_voice(value: Any, field: str) -> Voice:
         raise RequestError(
             field,
             'must be "amateur", "base", an object such as {"adapter": NAME}, {"prompt": TEXT} or {"layer": K}, or a '
-            f"list of objects with a voice and a weight, got {value!r:.80}",
+            f"list of objects with a voice and a weight, got {shown(value)}",
         )
     kind = next((kind for key, kind in _KINDS.items() if key in value), None)
     if kind is None:
@@ -208,18 +218,4 @@ def _validated(model: type[_Model], value: Mapping[str, Any], field: str) -> _Mo
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise first_problem(error, field, model) from None
-
-
-def first_problem(error: ValidationError, field: str, model: type[BaseModel]) -> RequestError:
-    """The first of pydantic's complaints about a request's ``field``, as a field and a sentence."""
-    problem = error.errors(include_url=False)[0]
-    cause = problem.get("ctx", {}).get("error")
-    if isinstance(cause, RequestError):
-        return RequestError(f"{field}.{cause.field}", cause.message)
-    path = ".".join([field, *(str(part) for part in problem["loc"])])
-    if problem["type"] == "extra_forbidden":
-        known = ", ".join(model.model_fields) if len(problem["loc"]) == 1 else None
-        return RequestError(path, f"unknown key{f'; known are {known}' if known else ''}")
-    message = problem["msg"].removeprefix("Value error, ")
-    return RequestError(path, f"{message[0].lower()}{message[1:]}, got {problem['input']!r:.80}")
+        raise first_problem(error, field, model, value) from None

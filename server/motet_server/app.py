@@ -140,10 +140,7 @@ def _endpoint(
 
     @vllm_private.cancelled_with_client
     async def respond(order: Order, request: Request) -> Response | None:
-        leases, model = leases_of(request.scope), order.request.model
-        names = vllm_private.served_names(request.app.state)
-        if leases is not None and model and model not in names and leases.shelf.knows(model):
-            order = order.answered_by((await leases.take(model)).reference)
+        leases = leases_of(request.scope)
         order = await _voices(order, request, leases)
         contest = await _contest(order, request, leases)
         response = await route.handler(order.request, request)
@@ -178,11 +175,17 @@ def _endpoint(
         return response
 
     async def _voices(order: Order, request: Request, leases: Leases | None) -> Order:
-        """Finds the voices of the request's contrast, and puts their group where its engine requests will find it."""
-        group, state = None, request.app.state
+        """Finds who answers and who contradicts, and puts their group where its engine requests will find it."""
+        group, state, model = None, request.app.state, order.request.model
+        names = tuple(vllm_private.served_names(state))
+        if leases is None or not model or model in names or not leases.shelf.knows(model):
+            model = None
+        lender = Lender(adapters(), leases, names)
+        borrowed = await lender.take(order.contrast, model, vllm_private.room_of(state).slots)
+        if borrowed.answers is not None:
+            order = order.answered_by(borrowed.answers.reference)
         if order.contrast is not None:
-            lender = Lender(adapters(), leases, tuple(vllm_private.served_names(state)))
-            told, group = await arrange(order, settings.voices, state, lender)
+            told, group = await arrange(order, settings.voices, state, lender, borrowed.voices)
             order = replace(order, told=told)
         groups.current.set(group)
         return order

@@ -27,23 +27,25 @@ BAD_WORD_TOKENS: Final = 2 * 3 * MOST_BAD_WORD_BYTES
 FIELDS: Final = frozenset({"n", "seed", "bad_words", *MOST_ENTRIES})
 
 
-def check_amounts(fields: Mapping[str, Any], max_choices: int) -> None:
+def check_amounts(fields: Mapping[str, Any], max_choices: int, *, sequences: int = 1) -> None:
     """Refuses a request that asks for more than the server gives to one.
 
     Args:
         fields: vLLM's, by name, read from a body or as they stand in it; what has the wrong type is vLLM's to refuse.
         max_choices: the most choices, over all prompts.
+        sequences: how many of the engine's give one choice.
 
     Raises:
         RequestError: naming the field.
     """
     n = _whole(fields.get("n"), 1)
     prompts = count_prompts(fields)
-    if n * prompts > max_choices:
+    if n * prompts * sequences > max_choices:
         over = f" for each of {prompts} prompts" if prompts > 1 else ""
+        each = f", of {sequences} sequences each" if sequences > 1 else ""
         raise RequestError(
-            "n" if n > 1 else "prompt",
-            f"asks for {n} choices{over}; this server gives {max_choices} to a request (--max-choices)",
+            "n" if n > 1 else "prompt" if prompts > 1 else "contrast.against",
+            f"asks for {n} choices{over}{each}; this server gives {max_choices} to a request (--max-choices)",
         )
     for field, most in MOST_ENTRIES.items():
         value = fields.get(field)

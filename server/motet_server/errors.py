@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from motet_decoding.errors import RequestError
+from motet_decoding.problems import path_in
 
 #: Names by which vLLM's own errors call the prompt, which is `messages` or `prompt` to a client.
 _PROMPT_NAMES = {"input_tokens", "input_text", "prompt_is_token_ids"}
@@ -109,7 +110,7 @@ def first_problem(error: ValidationError, body: Mapping[str, Any]) -> RequestErr
         return RequestError(parameter, _APPENDIX.sub("", str(reason)))
     field = first["loc"][0] if first["loc"] else None
     related = [problem for problem in problems if problem["loc"][:1] == first["loc"][:1]]
-    paths = [_path_in_body(problem["loc"], body, missing=problem["type"] == "missing") for problem in related]
+    paths = [path_in(problem["loc"], body, missing=problem["type"] == "missing") for problem in related]
     shared = paths[0]
     for path in paths[1:]:
         shared = shared[
@@ -118,18 +119,3 @@ def first_problem(error: ValidationError, body: Mapping[str, Any]) -> RequestErr
     messages = list(dict.fromkeys(problem["msg"] for problem in related))
     sentence = "; or ".join(message[:1].lower() + message[1:] for message in messages[:3])
     return RequestError(".".join(map(str, shared)) or str(field or "body"), f"{sentence:.500}")
-
-
-def _path_in_body(location: Sequence[str | int], body: Any, *, missing: bool) -> tuple[str | int, ...]:
-    """The part of pydantic's location that a client would recognise: keys and indices that are in the body."""
-    path: list[str | int] = []
-    for index, part in enumerate(location):
-        inside = (isinstance(body, dict) and part in body) or (
-            isinstance(body, list) and isinstance(part, int) and part < len(body)
-        )
-        if inside:
-            body = body[part]
-            path.append(part)
-        elif missing and index == len(location) - 1:
-            path.append(part)
-    return tuple(path)

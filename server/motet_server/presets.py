@@ -13,7 +13,7 @@ from motet_decoding.contrast import Contrast, parse_contrast
 from motet_decoding.errors import LaunchError, RequestError
 from motet_server.files import read_yaml
 from motet_server.settings import Preset
-from motet_server.voices.checking import check_voices
+from motet_server.voices.checking import check_together, check_voices
 from motet_server.voices.settings import VoiceSettings
 
 #: The preset that every server with an amateur has.
@@ -85,6 +85,7 @@ def check_presets(presets: Mapping[str, Preset], voices: VoiceSettings, *, amate
         if preset.contrast is not None:
             try:
                 check_voices(preset.contrast, voices, amateur=amateur)
+                check_together(preset.contrast, preset.best_of)
             except RequestError as error:
                 raise LaunchError(f"preset {name}: {error}") from None
 

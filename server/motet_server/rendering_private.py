@@ -64,10 +64,7 @@ async def render_conversation(state: Any, messages: Sequence[Mapping[str, Any]],
             **(CUT_AT_THE_END if cut else {}),
         }
     )
-    rendered = await state.online_renderer.render_chat(request)
-    if hasattr(rendered, "error"):
-        raise ValueError(rendered.error.message)
-    _, (prompt,) = rendered
+    _, (prompt,) = _rendered(await state.online_renderer.render_chat(request))
     return prompt
 
 
@@ -104,16 +101,13 @@ async def voice_prompt(state: Any, request: Any, prompt: str | Sequence[int]) ->
         What ``request_problems`` names: it can't be read, or is longer than the context.
     """
     request_type, _ = completion_handler()
-    options = {name: getattr(request, name) for name in ("truncate_prompt_tokens", "truncation_side")}
+    options = _cut(request)
     if "add_special_tokens" in request.model_fields_set:
         options["add_special_tokens"] = request.add_special_tokens
     asked = request_type.model_validate(
         {"prompt": prompt if isinstance(prompt, str) else list(prompt), "max_tokens": 1, **options}
     )
-    rendered = await state.online_renderer.render_completion(asked)
-    if hasattr(rendered, "error"):
-        raise ValueError(rendered.error.message)
-    (engine_input,) = rendered
+    (engine_input,) = _rendered(await state.online_renderer.render_completion(asked))
     return list(engine_input["prompt_token_ids"])
 
 
@@ -122,18 +116,32 @@ async def voice_messages(state: Any, request: Any, messages: Sequence[Mapping[st
 
     Args:
         state: the app's.
-        request: vLLM's; a chat's tools, documents and options of its template are the conversation's as well.
+        request: vLLM's, of either route; what it says of truncation counts here as well, and so do a chat's tools,
+            documents and options of its template. How long its answer may be doesn't: that is held against all
+            voices later.
         messages: as in a chat request, of text alone.
 
     Raises:
         ValidationError, and what ``request_problems`` names: they can't be rendered, or are longer than the context.
     """
     request_type, _ = chat_handler()
-    asked = request_type.model_validate({"messages": list(messages), "max_completion_tokens": 1})
+    asked = request_type.model_validate(
+        {"messages": list(messages), "max_completion_tokens": 1, **_cut(request)}
+    )
     if isinstance(request, request_type):
-        asked = request.model_copy(update={"messages": asked.messages})
-    rendered = await state.online_renderer.render_chat(asked)
-    if hasattr(rendered, "error"):
-        raise ValueError(rendered.error.message)
-    _, (engine_input,) = rendered
+        own = {"messages": asked.messages, "max_completion_tokens": 1, "max_tokens": None}
+        asked = request.model_copy(update=own)
+    _, (engine_input,) = _rendered(await state.online_renderer.render_chat(asked))
     return list(engine_input["prompt_token_ids"])
+
+
+def _cut(request: Any) -> dict[str, Any]:
+    """What a request says of prompts that are too long."""
+    return {name: getattr(request, name) for name in ("truncate_prompt_tokens", "truncation_side")}
+
+
+def _rendered(answer: Any) -> Any:
+    """What vLLM's renderer gives, which may be an error instead."""
+    if hasattr(answer, "error"):
+        raise ValueError(answer.error.message)
+    return answer

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from motet_decoding.adapting import ByPosition
 from motet_decoding.best_of.request import BestOf
 from motet_decoding.contrast import Contrast, parse_contrast
 from motet_decoding.engine.arguments import ensure_engine_key
@@ -21,7 +20,7 @@ from motet_server.errors import first_problem
 from motet_server.presets import find_preset
 from motet_server.settings import Preset, ServerSettings
 from motet_server.vllm_private import Handler
-from motet_server.voices.checking import check_voices
+from motet_server.voices.checking import check_together, check_voices
 
 #: Fields of ours, beside OpenAI's and vLLM's.
 OWN_FIELDS = frozenset({"contrast", "best_of"})
@@ -139,7 +138,9 @@ def prepare(
         TypeError,
     ) as error:  # vLLM's checks on what they didn't expect
         raise RequestError("body", f"malformed: {type(error).__name__}: {error}") from None
-    check_amounts(dict(request), settings.max_choices)
+    check_amounts(
+        dict(request), settings.max_choices, sequences=1 if contrast is None else contrast.sequences
+    )
     if settings.chatml and route.name == "chat":
         # Without the model's own template its end-of-turn marker isn't known to the engine as an end.
         request.stop = [
@@ -227,13 +228,7 @@ def _check_honoured(
     body: Mapping[str, Any], contrast: Contrast, best_of: BestOf | None, settings: ServerSettings
 ) -> None:
     check_voices(contrast, settings.voices, amateur=settings.amateur is not None)
-    if best_of is not None and isinstance(contrast.adapt, ByPosition):
-        way = "reject" if best_of.reject is not None else "steps" if best_of.steps is not None else None
-        if way is not None:
-            raise RequestError(
-                "contrast.adapt",
-                f"by position can't be combined with best_of.{way}: each part would begin to count anew",
-            )
+    check_together(contrast, best_of)
     for field, reason in _NOT_WITH_CONTRAST.items():
         if body.get(field):
             raise RequestError(field, f"can't be combined with contrast: {reason}")

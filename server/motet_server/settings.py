@@ -68,7 +68,12 @@ class ServerSettings(BaseModel):
         DEFAULT_MAX_BODY
     )
     max_choices: Annotated[
-        int, Field(ge=1, description="The most choices of one request: its prompts times its `n`.")
+        int,
+        Field(
+            ge=1,
+            description="The most choices of one request: its prompts times its `n`, and times the sequences that give "
+            "one where it names voices.",
+        ),
     ] = DEFAULT_MAX_CHOICES
     max_candidates: Annotated[
         int,

@@ -198,14 +198,19 @@ def room_of(state: Any) -> Room:
     """What the engine has for the sequences of one request; of several replicas, what each has."""
     config = state.engine_client.vllm_config
     cache, scheduler = config.cache_config, config.scheduler_config
-    tokens = cache.kv_cache_size_tokens
+    context, block, tokens = (
+        int(config.model_config.max_model_len),
+        int(cache.block_size),
+        cache.kv_cache_size_tokens,
+    )
     return Room(
-        context=int(config.model_config.max_model_len),
+        context=context,
         sequences=min(int(scheduler.max_num_seqs), int(scheduler.max_num_batched_tokens)),
         slots=0 if config.lora_config is None else int(config.lora_config.max_loras),
-        block=int(cache.block_size),
+        block=block,
         # One block stands for none.
-        blocks=None if tokens is None else int(tokens) // int(cache.block_size) - 1,
+        # vLLM tells how many whole contexts it can keep, in tokens; a context's last block may be only partly one's.
+        blocks=None if tokens is None else -(-int(tokens) * -(-context // block) // context) - 1,
     )
 
 

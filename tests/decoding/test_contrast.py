@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
+from pydantic import ValidationError
 
 from motet_decoding.contrast import MAX_STRENGTH, Contrast, parse_contrast
 from motet_decoding.errors import RequestError
+from motet_decoding.voices import SequenceVoice
 
 DEFAULTS = Contrast(strength=0.7, plausibility=0.2)
 
@@ -42,6 +44,15 @@ def test_an_object_fills_up_from_the_defaults():
         ({"amateur_temperature": 0}, "contrast.amateur_temperature", "greater than or equal to 0.05"),
         ({"form": "difference"}, "contrast.form", "'extrapolate' or 'ratio'"),
         ({"against": "expert"}, "contrast.against", 'must be "amateur", "base"'),
+        ({"against": {"prompt": [1, -1]}}, "contrast.against.prompt.1", "greater than or equal to 0, got -1"),
+        ({"against": {"prompt": [1, "a"]}}, "contrast.against.prompt.1", "valid integer"),
+        ({"against": {"prompt": 5}}, "contrast.against.prompt", "a text or a list of tokens"),
+        ({"against": {"messages": "hi"}}, "contrast.against.messages", "a list of messages"),
+        ({"against": {"messages": [{}, 1]}}, "contrast.against.messages.1", "dictionary"),
+        ({"against": [{"voice": {"prompt": [-1]}}]}, "contrast.against.0.voice.prompt.0", "greater than"),
+        ({"adapt": {"by": "entropy", "scale": 0}}, "contrast.adapt.scale", "greater than 0"),
+        ({"adapt": {"by": "position"}}, "contrast.adapt.tokens", "required"),
+        ({"adapt": "mood"}, "contrast.adapt", "'entropy', 'divergence', 'position'"),
         ([], "contrast", "must be an object"),
         ("yes", "contrast", "must be an object"),
         (1, "contrast", "must be an object"),
@@ -52,6 +63,22 @@ def test_refused(value, field, says):
         parse_contrast(value, DEFAULTS)
     assert caught.value.field == field
     assert says in caught.value.message
+
+
+@pytest.mark.parametrize(("name", "value"), [("prompt", [-1] * 1000), ("messages", [1] * 1000)])
+def test_a_long_list_is_read_to_its_first_fault_only(name, value):
+    with pytest.raises(ValidationError) as caught:
+        SequenceVoice.model_validate({name: value})
+    assert caught.value.error_count() <= 2
+
+
+def test_the_sequences_that_give_an_answer():
+    voices = ["amateur", {"layer": 1}, {"prompt": "a"}, {"adapter": None}, {"messages": [{}]}]
+    against = [{"voice": voice} for voice in voices]
+    several = parse_contrast({"against": [*against, {"voice": {"prompt": "b"}, "weight": 0}]}, DEFAULTS)
+    assert several.sequences == 4
+    assert several.model_copy(update={"strength": 0.0, "plausibility": 0.0}).sequences == 1
+    assert [parse_contrast({"against": one}, DEFAULTS).sequences for one in ("amateur", "base")] == [1, 2]
 
 
 def test_neutral_is_only_what_changes_nothing():

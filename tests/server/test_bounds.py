@@ -47,6 +47,18 @@ def test_what_is_within_the_bounds_passes(fields):
     check(**fields)
 
 
+def test_the_sequences_that_give_one_choice_count_too():
+    check_amounts({"n": 4}, CHOICES, sequences=3)
+    for fields, sequences, field in (
+        ({"n": 5}, 3, "n"),
+        ({"prompt": ["a"] * 5}, 3, "prompt"),
+        ({}, 13, "contrast.against"),
+    ):
+        with pytest.raises(RequestError, match=f"of {sequences} sequences each") as refused:
+            check_amounts(fields, CHOICES, sequences=sequences)
+        assert refused.value.field == field
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [

@@ -61,7 +61,7 @@ def order(settings: ServerSettings = PAIR, **fields: Any):
 def sent(result: Any) -> Mix | None:
     """What the engine is asked for once the request's voices are found: the amateur needs nobody to be asked."""
     if result.contrast is not None:
-        asyncio.run(arrange(result, VoiceSettings(), None, Lender(None, None, ())))
+        asyncio.run(arrange(result, VoiceSettings(), None, Lender(None, None, ()), {}))
     return read_contrast(result.request.vllm_xargs, ensure_engine_key())
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from motet_decoding.best_of.judge import Judge, WrongError, read_judge
 from motet_decoding.errors import RequestError
+from motet_decoding.problems import shown
 
 #: Bounds of the client-controlled numbers, whatever a server allows.
 MOST_CANDIDATES = 4096
@@ -300,4 +301,4 @@ def _first_problem(error: ValidationError, field: str) -> RequestError:
     if problem["type"] == "missing":
         return RequestError(path, "must be given")
     message = _KINDS.get(problem["type"], problem["msg"]).removeprefix("Value error, ")
-    return RequestError(path, f"{message[0].lower()}{message[1:]}, got {problem['input']!r:.80}")
+    return RequestError(path, f"{message[0].lower()}{message[1:]}, got {shown(problem['input'])}")

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -236,7 +237,13 @@ def read_asked(extra_args: Mapping[str, Any] | None, key: str) -> Asked:
             )
     if not extra_args or key not in extra_args:
         return NOTHING
-    return Asked.model_validate_json(extra_args[key])
+    return _parsed(extra_args[key])
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> Asked:
+    """All candidates of a request say the same, in as many tokens as its voices read, and are read several times."""
+    return Asked.model_validate_json(text)
 
 
 def read_contrast(extra_args: Mapping[str, Any] | None, key: str) -> Mix | None:

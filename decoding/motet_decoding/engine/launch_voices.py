@@ -13,7 +13,7 @@ from motet_decoding.engine.kinds import read_model
 from motet_decoding.engine.launch import PROCESSOR, share_key
 from motet_decoding.engine.layers_private import SHOWING
 from motet_decoding.errors import LaunchError
-from motet_decoding.layers import layer_candidates
+from motet_decoding.layers import NOT_ASKED, layer_candidates
 
 if TYPE_CHECKING:
     from vllm.config import ModelConfig
@@ -101,7 +101,7 @@ def voice_options(model: str, options: Mapping[str, Any], *, voices: int, layers
     no_class = None if own else _no_class(config, options)
     keyless = _refusal(lambda: share_key(options))
     no_groups = keyless or _no_groups(config, options) or (no_class and _ruled_out(options, _NO_GROUPS_THERE))
-    no_layers = keyless or no_class or _no_layers(name, options) if asked else "it was started without any"
+    no_layers = keyless or no_class or _no_layers(name, options) if asked else NOT_ASKED
     stepping: dict[str, Any] = {}
     if no_layers is None:
         no_layers = _refusal(

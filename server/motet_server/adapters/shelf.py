@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Protocol
 
@@ -76,6 +77,7 @@ class Shelf:
         self._names: dict[str, dict[str, Entry]] = {}
         self._numbers: dict[int, str] = {}
         self._queue: list[Entry] = []
+        self._several = asyncio.Lock()
         self._change = asyncio.Event()
         self._work: set[asyncio.Task[None]] = set()
         #: What went wrong while unloading, by reference, until it goes right.
@@ -232,6 +234,28 @@ class Shelf:
             raise
         entry.used = self._clock()
         return entry
+
+    @asynccontextmanager
+    async def several(self, reference: str) -> AsyncIterator[None]:
+        """Held by whoever takes more than one version, one after the other.
+
+        Two that each held what the other waits for would wait in vain.
+
+        Args:
+            reference: the first of them.
+
+        Raises:
+            NoRoomError: others took theirs for too long.
+        """
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._several.acquire()
+        except TimeoutError:
+            raise NoRoomError(reference, self.most, self._patience) from None
+        try:
+            yield
+        finally:
+            self._several.release()
 
     def release(self, entry: Entry) -> None:
         """Ends one ``acquire``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from motet_decoding.engine.arguments import AMATEUR, AdapterFile, Heard, Member,
 from motet_decoding.errors import RequestError
 from motet_decoding.voices import LayersVoice, LayerVoice, SequenceVoice
 from motet_server import vllm_private
+from motet_server.adapters.entry import Entry
 from motet_server.adapters.leases import chat_template
 from motet_server.room import Room
 from motet_server.voices.borrowing import Lender
@@ -37,7 +39,7 @@ class _Arranged:
 
 
 async def arrange(
-    order: Order, settings: VoiceSettings, state: Any, lender: Lender
+    order: Order, settings: VoiceSettings, state: Any, lender: Lender, borrowed: Mapping[str, Entry]
 ) -> tuple[dict[str, Any], Group | None]:
     """Finds the voices of a request with a contrast, and writes what the engine is asked for into it.
 
@@ -47,7 +49,8 @@ async def arrange(
         order: the request's, its adapter known.
         settings: the server's.
         state: the app's.
-        lender: keeps the voices' adapters for the request.
+        lender: tells the engine's names of adapters.
+        borrowed: the versions that the voices' adapters mean, loaded.
 
     Returns:
         The contrast as the answer tells it, and the group that gives it where there is one.
@@ -65,9 +68,8 @@ async def arrange(
         elif isinstance(voice, LayerVoice | LayersVoice):
             heard = Heard(source="layer", layers=layers_of(voice, named, settings))
         else:
-            member = await _member(
-                order, _BASE if voice == "base" else voice, named, place, state, lender, arranged
-            )
+            sequence = _BASE if voice == "base" else voice
+            member = await _member(order, sequence, named, place, state, lender, borrowed, arranged)
             if weighted.weight == 0.0:
                 continue
             arranged.members.append(member)
@@ -78,7 +80,7 @@ async def arrange(
     group = None
     if arranged.members:
         room = vllm_private.room_of(state)
-        _check_room(arranged.members, order.adapter, room)
+        _check_room(arranged.members, room)
         prompt = "messages" if order.kind == "chat" else "prompt"
         group = Group(
             tuple(arranged.members),
@@ -86,7 +88,9 @@ async def arrange(
             room,
             prompt,
             _asked(request),
-            None if settings.no_edits is None else NoEdits(settings.no_edits, follows(contrast)),
+            None
+            if settings.no_edits is None
+            else NoEdits(settings.no_edits, follows(contrast), frozenset(request.model_fields_set)),
         )
     if not contrast.neutral:
         mix = Mix.of(contrast, tuple(arranged.heard))
@@ -104,6 +108,7 @@ async def _member(
     place: int,
     state: Any,
     lender: Lender,
+    borrowed: Mapping[str, Entry],
     arranged: _Arranged,
 ) -> Member:
     """One voice that is a sequence of its own."""
@@ -115,7 +120,7 @@ async def _member(
     elif voice.adapter is None:
         reference = None
     else:
-        entry = await lender.borrow(voice.adapter, f"{named}.adapter")
+        entry = borrowed[voice.adapter]
         reference, template = entry.reference, entry.source.chat_template
         arranged.adapters[place] = reference
     if reference is not None:
@@ -143,7 +148,7 @@ def _check_different(reference: str | None, answers: str | None, named: str) -> 
     )
 
 
-def _check_room(members: list[Member], answers: str | None, room: Room) -> None:
+def _check_room(members: list[Member], room: Room) -> None:
     """Refuses what could never take part in one step of the engine."""
     sequences = 1 + len(members)
     if sequences > room.sequences:
@@ -151,13 +156,6 @@ def _check_room(members: list[Member], answers: str | None, room: Room) -> None:
             FIELD,
             f"{sequences} sequences must advance together, and the engine's steps hold {room.sequences}; name fewer "
             "voices, or start the server with more --max-num-seqs and --max-num-batched-tokens",
-        )
-    adapters = {answers, *(member.adapter and member.adapter.name for member in members)} - {None}
-    if len(adapters) > room.slots:
-        raise RequestError(
-            FIELD,
-            f"{len(adapters)} adapters must speak in one step, and the engine's hold {room.slots}; name fewer, or "
-            "start the server with more --adapter-slots",
         )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from motet_decoding.adapting import ByPosition
+from motet_decoding.best_of.request import BestOf
 from motet_decoding.contrast import Contrast
 from motet_decoding.errors import RequestError
 from motet_decoding.layers import layer_candidates
@@ -44,6 +46,22 @@ def check_voices(contrast: Contrast, settings: VoiceSettings, *, amateur: bool) 
         )
     for field, weighted in places(contrast):
         _check_voice(weighted.voice, field, settings, amateur)
+
+
+def check_together(contrast: Contrast, best_of: BestOf | None) -> None:
+    """Refuses a contrast that changes along an answer which is drawn in parts.
+
+    Raises:
+        RequestError: naming the field.
+    """
+    if best_of is None or not isinstance(contrast.adapt, ByPosition):
+        return
+    way = "reject" if best_of.reject is not None else "steps" if best_of.steps is not None else None
+    if way is not None:
+        raise RequestError(
+            "contrast.adapt",
+            f"by position can't be combined with best_of.{way}: each part would begin to count anew",
+        )
 
 
 def _check_voice(voice: Voice, field: str, settings: VoiceSettings, amateur: bool) -> None:

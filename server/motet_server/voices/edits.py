@@ -27,6 +27,12 @@ _MASKS: Final[Mapping[str, Any]] = {
 }
 
 
+#: By what other fields clients ask for them.
+_ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "structured_outputs": ("response_format", "tools", "functions"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class NoEdits:
     """What the sampling of a group must leave alone.
@@ -34,10 +40,12 @@ class NoEdits:
     Attributes:
         reason: why.
         measured: whether the voices' predictions are measured.
+        sent: the request's own fields.
     """
 
     reason: str
     measured: bool
+    sent: frozenset[str] = frozenset()
 
     def check(self, sampling: Any) -> None:
         """Refuses vLLM's ``SamplingParams`` that change what can't be kept.
@@ -48,9 +56,12 @@ class NoEdits:
         for name, nothing in {**_EDITS, **(_MASKS if self.measured else {})}.items():
             value = getattr(sampling, name)
             if value and value != nothing:
+                said = next((field for field in (name, *_ALIASES.get(name, ())) if field in self.sent), None)
+                default = "" if said else f", which is the model's own default here; send {nothing}"
                 raise RequestError(
-                    name,
-                    f"can't be combined with other sequences of a contrast on this server: {self.reason}",
+                    said or name,
+                    "can't be combined with other sequences of a contrast on this server: "
+                    f"{self.reason}{default}",
                 )
 
 

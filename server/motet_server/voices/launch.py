@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from motet_decoding.errors import LaunchError
+from motet_decoding.layers import NOT_ASKED
 from motet_decoding.voices import MOST_LAYERS
 from motet_server.voices.settings import VoiceSettings
 
@@ -82,6 +83,8 @@ def voice_line(voices: VoiceSettings, *, adapters: bool) -> str:
     if not heard:
         return f"none: {voices.no_groups}"
     absent = "" if voices.no_groups is None else f"; no other sequences: {voices.no_groups}"
+    if voices.no_layers not in (None, NOT_ASKED):
+        absent += f"; no layers: {voices.no_layers}"
     return f"up to {voices.most} a request: {'; '.join(heard)}{absent}"
 
 

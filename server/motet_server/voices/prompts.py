@@ -11,7 +11,7 @@ from motet_decoding.errors import RequestError
 from motet_decoding.voices import SequenceVoice
 from motet_server import rendering_private, vllm_private
 from motet_server.adapters.leases import in_template
-from motet_server.errors import first_problem
+from motet_server.errors import first_problem, named_field
 
 
 async def tokens_of(
@@ -54,12 +54,21 @@ async def tokens_of(
     except vllm_private.request_problems() as problem:
         if vllm_private.too_long(problem):
             raise _too_long(field, f"more than {context}", context) from None
-        raise RequestError(field, str(vllm_private.describe_problem(problem)["message"])) from None
+        raise _named(problem, request, field) from None
     if not ids:
         raise RequestError(field, "has no tokens, so there is nothing to read before the answer")
     if len(ids) >= context:
         raise _too_long(field, str(len(ids)), context)
     return tuple(ids)
+
+
+def _named(problem: Exception, request: Any, field: str) -> RequestError:
+    """What vLLM says of a voice: about the voice, or about the field of the request that the voice shares."""
+    own = request.model_fields_set - {"messages", "prompt"}
+    sent = {name: getattr(request, name) for name in own}
+    error = named_field(vllm_private.describe_problem(problem), sent, prompt="messages")
+    param = error["param"]
+    return RequestError(param if param in sent else field, str(error["message"]))
 
 
 def _too_long(field: str, tokens: str, context: int) -> RequestError:

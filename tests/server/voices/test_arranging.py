@@ -13,6 +13,7 @@ from tests.server.best_of.judging import Service
 from motet_decoding.contrast import Contrast, parse_contrast
 from motet_decoding.engine.arguments import Asked, Heard, Mix, ensure_engine_key, read_asked
 from motet_decoding.errors import RequestError
+from motet_server.adapters.entry import State
 from motet_server.adapters.leases import Leases, chat_template
 from motet_server.requests import Order
 from motet_server.room import Room
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.anyio
 SETTINGS = VoiceSettings(most=8, no_groups=None, no_layers=None, layers=(0, 1, 2, 3), depth=4)
 ROOM = Room(context=64, sequences=4, slots=2, block=16, blocks=None)
 VERSION = "0123456789ab"
+TEMPLATES = {"tutor": "the answer's", "other": "its own"}
 
 
 class Body(BaseModel):
@@ -45,7 +47,7 @@ class House:
         self.service = Service()
         self.leases = Leases(self.service.shelf)
         for number, (name, kind) in enumerate({"tutor": "sft", "other": "dpo", "judge": "reward"}.items(), 1):
-            entry = self.service.stock(name, kind, template="its own" if name == "other" else None)
+            entry = self.service.stock(name, kind, template=TEMPLATES.get(name))
             self.service.requests[entry.reference] = SimpleNamespace(
                 lora_name=entry.reference, lora_int_id=number, lora_path=f"/copies/{name}"
             )
@@ -53,6 +55,7 @@ class House:
         self.lender = (
             Lender(self.service, self.leases, ("toy",)) if adapters else Lender(None, None, ("toy",))
         )  # type: ignore[arg-type]
+        self.slots = room.slots
         monkeypatch.setattr(arranging.vllm_private, "room_of", lambda state: room)
 
         async def tokens_of(state: Any, request: Any, voice: Any, field: str, template: str | None) -> Any:
@@ -70,7 +73,8 @@ class House:
         self, against: Any, adapter: str | None = None, **more: Any
     ) -> tuple[Any, Group | None, Asked]:
         order = self.order(against, adapter, **more)
-        told, group = await arrange(order, SETTINGS, None, self.lender)
+        borrowed = await self.lender.take(order.contrast, adapter, self.slots)
+        told, group = await arrange(order, SETTINGS, None, self.lender, borrowed.voices)
         return told, group, read_asked(order.request.vllm_xargs, ensure_engine_key())
 
     async def refusal(self, against: Any, adapter: str | None = None, **more: Any) -> RequestError:
@@ -94,7 +98,6 @@ async def test_the_base_reads_the_answers_prompt_without_its_adapter(house):
 
 
 async def test_another_adapter_is_borrowed_until_the_request_is_over(house):
-    before = chat_template.get()
     told, _, asked = await house.arrange({"adapter": "other"}, "tutor")
     (member,) = asked.members
     assert (member.adapter.name, member.adapter.number, member.adapter.path) == (
@@ -104,13 +107,13 @@ async def test_another_adapter_is_borrowed_until_the_request_is_over(house):
     )
     assert told["against"] == {"adapter": f"other@{VERSION}"}
     entry = house.service.shelf.find("other")
-    assert (entry.users, house.leases.entries, chat_template.get()) == (1, [], before)
+    answers = house.service.shelf.find("tutor")
+    assert (entry.users, house.leases.entries, chat_template.get()) == (1, [answers], "the answer's")
     house.leases.close()
-    assert entry.users == 0
+    assert (entry.users, answers.users) == (0, 0)
 
 
 async def test_a_prompt_is_read_by_the_answers_adapter_unless_another_is_named(house):
-    chat_template.set("the answer's")
     _, _, asked = await house.arrange({"prompt": "a"}, "tutor")
     assert asked.members[0].tokens == (7, 8, 9)
     assert asked.members[0].adapter.name == f"tutor@{VERSION}"
@@ -209,11 +212,42 @@ async def test_no_room_for_an_adapter_is_told_as_its_own_trouble(monkeypatch):
     service = Service(most=1, patience=0.01)
     for name in ("first", "second"):
         service.stock(name, "sft")
-    leases = Leases(service.shelf)
-    await leases.take("first")
-    house.lender = Lender(service, leases, ("toy",))
+    await Leases(service.shelf).take("first")
+    house.lender = Lender(service, Leases(service.shelf), ("toy",))
     error = await house.refusal({"adapter": "second"})
     assert (error.field, error.status, error.retry_after) == ("contrast.against.adapter", 503, 5)
+
+
+async def test_more_adapters_than_are_kept_loaded_are_refused_before_any_is(monkeypatch):
+    house = House(monkeypatch)
+    service = Service(most=1)
+    for name in ("first", "second"):
+        service.stock(name, "sft")
+    house.lender = Lender(service, Leases(service.shelf), ("toy",))
+    error = await house.refusal({"adapter": "second"}, "first")
+    assert (error.field, "--max-adapters" in error.message) == ("contrast.against", True)
+    assert {entry.state for entry in service.shelf.entries()} == {State.AVAILABLE}
+
+
+async def test_two_requests_never_hold_what_the_other_waits_for(monkeypatch):
+    """The engine keeps two; each request needs two, and none of them is the other's."""
+    service = Service(most=2, patience=5.0)
+    for name in "abcd":
+        service.stock(name, "sft")
+
+    async def serve(answers: str, voice: str) -> None:
+        leases = Leases(service.shelf)
+        contrast = parse_contrast({"against": {"adapter": voice}}, Contrast())
+        borrowed = await Lender(service, leases, ("toy",)).take(contrast, answers, 2)
+        assert [borrowed.answers.name, *borrowed.voices] == [answers, voice]
+        assert all(entry.state is State.LOADED for entry in (borrowed.answers, *borrowed.voices.values()))
+        await asyncio.sleep(0)
+        leases.close()
+
+    pairs = [("a", "b"), ("c", "d"), ("b", "c"), ("d", "a")] * 3
+    async with asyncio.timeout(4.0):
+        await asyncio.gather(*(serve(*pair) for pair in pairs))
+    assert not any(entry.users for entry in service.shelf.entries())
 
 
 async def test_a_server_without_adapters_says_so(monkeypatch):
@@ -231,18 +265,21 @@ async def test_a_server_without_adapters_says_so(monkeypatch):
     ],
 )
 async def test_the_field_that_says_how_long_an_answer_may_be_is_known(house, body, asked):
-    _, group = await arrange(house.order({"prompt": "a"}, body=body), SETTINGS, None, house.lender)
+    _, group = await arrange(house.order({"prompt": "a"}, body=body), SETTINGS, None, house.lender, {})
     assert group.asked == asked
 
 
 async def test_a_client_that_leaves_while_voices_are_found_leaves_nothing_borrowed(house):
+    begun = asyncio.Event()
+
     async def forever(*_: Any) -> Any:
+        begun.set()
         await asyncio.sleep(3600)
 
     arranging.tokens_of = forever  # put back by the fixture's monkeypatch
     task = asyncio.create_task(house.arrange({"adapter": "other", "prompt": "a"}))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await begun.wait()
+    assert house.service.shelf.find("other").users == 1
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

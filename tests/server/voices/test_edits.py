@@ -50,6 +50,19 @@ def test_the_reason_is_told():
         NoEdits("it has no head", False).check(SimpleNamespace(**{**NOTHING, **EDITS}))
 
 
+def test_a_field_is_called_as_the_client_called_it_and_a_default_is_told_for_one():
+    penalised = SimpleNamespace(**{**NOTHING, "repetition_penalty": 1.2})
+    with pytest.raises(RequestError, match=r"model's own default here; send 1\.0"):
+        NoEdits("so", False).check(penalised)
+    with pytest.raises(RequestError) as sent:
+        NoEdits("so", False, frozenset({"repetition_penalty"})).check(penalised)
+    assert "default" not in sent.value.message
+    for field in ("response_format", "tools", "structured_outputs"):
+        with pytest.raises(RequestError) as refused:
+            NoEdits("so", True, frozenset({field})).check(SimpleNamespace(**{**NOTHING, **MASKS}))
+        assert refused.value.field == field
+
+
 def test_a_strength_that_follows_the_predictions_measures_them():
     followed = {by: follows(Contrast(adapt=by)) for by in ("entropy", "divergence")}
     position = Contrast(adapt={"by": "position", "tokens": 3})

@@ -17,6 +17,7 @@ from motet_server.voices.prompts import tokens_of
 pytestmark = [pytest.mark.engine, pytest.mark.anyio]
 
 CONTEXT = 64
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 USER = {"role": "user", "content": "ab"}
 SHOUTING = CHAT_TEMPLATE.replace("{{ message.content }}", "{{ message.content | upper }}")
 #: Says what of the request it was given beside the messages.
@@ -98,9 +99,8 @@ async def test_messages_are_read_as_a_chats(state, request_of):
 
 
 async def test_the_requests_tools_documents_and_template_options_are_the_voices_too(state):
-    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
     request = chat(
-        tools=[tool],
+        tools=[TOOL],
         tool_choice="none",
         documents=[{"title": "t", "text": "x"}],
         chat_template_kwargs={"mood": "sad"},
@@ -136,8 +136,8 @@ async def test_an_answer_that_is_begun_goes_on_in_the_voices_messages(state):
         ({"prompt": (1,) * 70}, "f.prompt", "has 70 tokens, and the context has room for 64"),
         ({"messages": ({"role": "user", "content": "a" * 100},)}, "f.messages", "more than 64 tokens"),
         ({"prompt": (1, 300)}, "f.prompt.1", "below 300"),
-        ({"messages": ({"role": "user", "content": 5},)}, "f.messages.0", ""),
-        ({"messages": ({"content": "a"},)}, "f.messages.0", ""),
+        ({"messages": ({"role": "user", "content": 5},)}, "f.messages.0", "valid"),
+        ({"messages": ({"content": "a"},)}, "f.messages.0", "required"),
         (
             {"messages": ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]},)},
             "f.messages",
@@ -147,8 +147,35 @@ async def test_an_answer_that_is_begun_goes_on_in_the_voices_messages(state):
 )
 async def test_what_can_not_be_read_is_named(state, voice, field, words):
     error = await refusal(state, chat(), **voice)
-    assert error.field.startswith(field)
+    assert error.field == field
     assert words in error.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"tools": [TOOL], "tool_choice": "auto"}, "tool_choice"),
+        ({"truncate_prompt_tokens": CONTEXT + 1}, "truncate_prompt_tokens"),
+    ],
+)
+async def test_what_the_request_says_of_all_prompts_is_its_own_fault(state, fields, field):
+    error = await refusal(state, chat(**fields), messages=(USER,))
+    assert error.field == field, error
+
+
+async def test_how_long_the_answer_may_be_is_not_the_voices_matter(state):
+    assert await read(state, chat(max_tokens=10 * CONTEXT), messages=(USER,)) == await read(
+        state, chat(), messages=(USER,)
+    )
+
+
+@pytest.mark.parametrize("request_of", [chat, completion])
+async def test_conversations_are_cut_as_prompts_are(state, request_of):
+    long = {"role": "user", "content": "a" * 100}
+    cut = request_of(truncate_prompt_tokens=5, truncation_side="right")
+    assert len(await read(state, cut, messages=(long,))) == 5
+    fill = request_of(truncate_prompt_tokens=-1, truncation_side="left")
+    assert len(await read(state, fill, messages=(long,))) == CONTEXT - 1
 
 
 async def test_a_model_without_a_template_reads_no_messages(tmp_path):
@@ -165,8 +192,10 @@ def test_the_engines_room_is_where_we_look(state):
         config.scheduler_config.max_num_seqs, config.scheduler_config.max_num_batched_tokens
     )
     # The engine tells it once it has measured its memory.
-    config.cache_config.kv_cache_size_tokens = 10 * room.block
-    assert vllm_private.room_of(state).blocks == 9
+    for blocks in (10, 33, 1000):  # so many, told in whole contexts and their tokens
+        contexts = blocks / -(-CONTEXT // room.block)
+        config.cache_config.kv_cache_size_tokens = int(contexts * CONTEXT)
+        assert vllm_private.room_of(state).blocks == blocks - 1  # one of them stands for none
     config.cache_config.kv_cache_size_tokens = None
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from motet_decoding.contrast import Contrast
 from motet_decoding.errors import LaunchError
+from motet_decoding.layers import NOT_ASKED
 from motet_decoding.testing import byte_tokenizer, llama_config, write_model
 from motet_server.presets import check_presets, collect_presets
 from motet_server.voices.launch import prepare_voices, read_layers, voice_line
@@ -38,7 +39,12 @@ def test_what_names_no_layers_is_refused(text):
             True,
             "up to 4 a request: base, adapters, prompts; layers 0-2,4",
         ),
-        ({**THERE, "most": 2, "no_layers": "it was"}, False, "up to 2 a request: prompts"),
+        ({**THERE, "most": 2, "no_layers": NOT_ASKED}, False, "up to 2 a request: prompts"),
+        (
+            {**THERE, "most": 2, "no_layers": "it has none"},
+            False,
+            "up to 2 a request: prompts; no layers: it has none",
+        ),
         (
             {**THERE, "no_groups": "it drafts", "layers": (5,)},
             True,
@@ -66,6 +72,15 @@ def test_presets_name_voices_that_will_be_heard():
         check_presets(presets, VoiceSettings(**THERE), amateur=False)
     with pytest.raises(LaunchError, match=r"preset base: .*--max-voices"):
         check_presets(presets, VoiceSettings(most=0), amateur=False)
+
+
+def test_a_preset_that_no_request_could_use_is_refused():
+    position = '{"against": "base", "adapt": {"by": "position", "tokens": 5}}'
+    best_of = '{"n": 2, "by": "likelihood", "reject": {"at": 2}}'
+    options = (f'parts={{"contrast": {position}, "best_of": {best_of}}}',)
+    presets = collect_presets(None, options, defaults=Contrast(), amateur=False, most=8)
+    with pytest.raises(LaunchError, match=r"preset parts: contrast\.adapt: .*best_of\.reject"):
+        check_presets(presets, VoiceSettings(**THERE), amateur=False)
 
 
 @pytest.mark.engine
