@@ -205,7 +205,15 @@ def room_of(state: Any) -> Room:
     )
     return Room(
         context=context,
-        sequences=min(int(scheduler.max_num_seqs), int(scheduler.max_num_batched_tokens)),
+        sequences=min(
+            int(getattr(scheduler, name) or scheduler.max_num_seqs)
+            for name in (
+                "max_num_seqs",
+                "max_num_active_seqs",
+                "max_num_batched_tokens",
+                "max_num_scheduled_tokens",
+            )
+        ),
         slots=0 if config.lora_config is None else int(config.lora_config.max_loras),
         block=block,
         # One block stands for none.

@@ -1,7 +1,8 @@
 """The real schedulers on a played engine: no model runs, and every rule of the workers' is checked.
 
 The played worker keeps, as vLLM's does, what it was told of each request, and holds each step against it: known
-requests, token for token the same progress, cache blocks that nobody else writes. It draws a token from what a group's
+requests, token for token the same progress, cache blocks that nobody else writes and that hold what was read before,
+as far back as the model looks. It draws a token from what a group's
 leader has read so far, and fails where a member draws without the others.
 """
 
@@ -12,6 +13,7 @@ import random
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from motet_decoding.engine.arguments import (
@@ -33,15 +35,21 @@ def make_scheduler(
     blocks: int,
     asynchronous: bool = False,
     lora_slots: int = 0,
+    window: int | None = None,
     kind: Any = None,
     **options: Any,
 ) -> Any:
-    """A lockstep scheduler over a cache of ``blocks`` blocks of ``BLOCK`` tokens."""
+    """A lockstep scheduler over a cache of ``blocks`` blocks of ``BLOCK`` tokens, of a model that sees ``window``."""
     import torch
     from vllm.engine.arg_utils import EngineArgs
     from vllm.utils.hashing import sha256
     from vllm.v1.core.kv_cache_utils import init_none_hash
-    from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
+    from vllm.v1.kv_cache_interface import (
+        FullAttentionSpec,
+        KVCacheConfig,
+        KVCacheGroupSpec,
+        SlidingWindowSpec,
+    )
     from vllm.v1.structured_output import StructuredOutputManager
 
     from motet_decoding.engine.lockstep import LockstepAsyncScheduler, LockstepScheduler
@@ -59,15 +67,17 @@ def make_scheduler(
     config.cache_config.num_gpu_blocks = blocks
     config.cache_config.block_size = BLOCK
     config.scheduler_config.async_scheduling = asynchronous
+    shape: dict[str, Any] = {
+        "block_size": BLOCK,
+        "num_kv_heads": 1,
+        "head_size": 1,
+        "dtype": torch.float32,
+    }
+    spec = FullAttentionSpec(**shape) if window is None else SlidingWindowSpec(**shape, sliding_window=window)
     kv = KVCacheConfig(
         num_blocks=blocks,
         kv_cache_tensors=[],
-        kv_cache_groups=[
-            KVCacheGroupSpec(
-                ["layer"],
-                FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=1, dtype=torch.float32),
-            )
-        ],
+        kv_cache_groups=[KVCacheGroupSpec(["layer"], spec)],
     )
     kind = kind or (LockstepAsyncScheduler if asynchronous else LockstepScheduler)
     return kind(
@@ -128,6 +138,13 @@ class _Known:
     blocks: list[int]
     group: int | None
     member: int
+    adapter: int
+
+    def prefixes(self) -> list[int]:
+        """What each token's keys and values depend on: the adapter, and all tokens up to it."""
+        return list(
+            accumulate(self.tokens, lambda before, token: hash((before, token)), initial=self.adapter)
+        )[1:]
 
 
 @dataclass
@@ -136,11 +153,16 @@ class Worker:
 
     key: str
     asynchronous: bool = False
+    window: int | None = None
+    #: What was written where.
+    cache: dict[tuple[int, int], int] = field(default_factory=dict)
     known: dict[str, _Known] = field(default_factory=dict)
     members: dict[int, int] = field(default_factory=dict)
     group_draws: int = 0
     plain_draws: int = 0
     preemptions: int = 0
+    #: Tokens that requests found in the cache when they came.
+    hits: int = 0
 
     def run(self, step: Any) -> Any:
         """The step's output."""
@@ -151,6 +173,7 @@ class Worker:
         self.preemptions += len(step.preempted_req_ids or ())
         for new in step.scheduled_new_reqs:
             assert new.req_id not in self.known, "announced twice"
+            self.hits += new.num_computed_tokens
             asked = _asked(new.sampling_params, self.key)
             self.known[new.req_id] = _Known(
                 list(new.prompt_token_ids),
@@ -158,6 +181,7 @@ class Worker:
                 list(new.block_ids[0]),
                 asked.group,
                 asked.member,
+                new.lora_request.lora_int_id if new.lora_request else 0,
             )
             if asked.group is not None and asked.member == 0:
                 self.members[asked.group] = 1 + len(
@@ -182,12 +206,18 @@ class Worker:
         written: set[tuple[int, int]] = set()
         for request_id, tokens in step.num_scheduled_tokens.items():
             known = self.known[request_id]
+            prefixes = known.prefixes()
+            seen = 0 if self.window is None else max(0, known.computed - self.window + 1)
+            for place in range(seen, known.computed):
+                slot = known.blocks[place // BLOCK], place % BLOCK
+                assert self.cache[slot] == prefixes[place], "the cache holds something else"
             assert known.computed + tokens <= len(known.tokens), "more than is known"
             assert len(known.blocks) * BLOCK >= known.computed + tokens, "no block to write to"
             for place in range(known.computed, known.computed + tokens):
                 slot = known.blocks[place // BLOCK], place % BLOCK
                 assert slot not in written, "two write one slot"
                 written.add(slot)
+                self.cache[slot] = prefixes[place]
             known.computed += tokens
             drawn[request_id] = []
             if known.computed == len(known.tokens):
@@ -254,12 +284,13 @@ def play(
 
     rng = random.Random(seed)
     blocks, places, slots = rng.choice([20, 30, 60, 200]), rng.choice([4, 6, 16]), rng.choice([0, 2, 3])
-    budget = max(rng.choice([8, 16, 64]), places)
+    budget, window = max(rng.choice([8, 16, 64]), places), rng.choice([None, None, 6])
     scheduler = make_scheduler(
         model,
         blocks=blocks,
         asynchronous=asynchronous,
         lora_slots=slots,
+        window=window,
         max_num_seqs=places,
         max_num_batched_tokens=budget,
         max_model_len=48,
@@ -268,7 +299,7 @@ def play(
     )
     coming = _random_requests(rng, requests, blocks, min(places, budget), slots)
     expected = {each.request_id: _alone(each) for each in coming}
-    worker, under_way = Worker(ensure_engine_key(), asynchronous), deque[Any]()
+    worker, under_way = Worker(ensure_engine_key(), asynchronous, window), deque[Any]()
     tokens, ends, aborted, steps = defaultdict(list), {}, set(), 0
     while coming or under_way or scheduler.has_requests():
         steps += 1
@@ -325,7 +356,7 @@ def _random_requests(rng: random.Random, count: int, blocks: int, places: int, s
             max_tokens=most,
             adapter=own,
             priority=rng.randrange(3),
-            arrival=float(number),
+            arrival=float(number // 3),  # as children of one request, or clients of a coarse clock
         )
 
     return [one(number) for number in range(count)]

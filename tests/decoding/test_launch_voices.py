@@ -136,7 +136,7 @@ def test_the_scheduler_is_the_one_that_vllm_will_run(model, monkeypatch, cpu, as
     ("options", "groups", "layers"),
     [
         ({"scheduler_cls": "a.b.C"}, "a scheduler of its own", None),
-        ({"max_num_seqs": 1}, "one sequence at a time", None),
+        ({"max_num_seqs": 1}, "one sequence (max_num_seqs)", None),
         (
             {"speculative_config": {"method": "ngram"}},
             "takes several tokens in one step",
@@ -145,6 +145,8 @@ def test_the_scheduler_is_the_one_that_vllm_will_run(model, monkeypatch, cpu, as
         ({"kv_transfer_config": {"kv_connector": "X"}}, "transferred caches", None),
         ({"kv_offloading_size": 1.0}, "offloaded caches", None),
         ({"ec_transfer_config": {"ec_connector": "X"}}, "transferred encodings", None),
+        ({"max_num_active_seqs": 1}, "one sequence (max_num_active_seqs)", None),
+        ({"prefill_schedule_interval": 2}, "between the steps that read prompts", None),
         ({"watermark_config": {"key": 1}}, "a watermark", None),
         ({"pipeline_parallel_size": 2}, "several batches", "several batches"),
         ({"decode_context_parallel_size": 2}, "decode context parallel", "decode context parallel"),

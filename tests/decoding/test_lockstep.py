@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-from tests.decoding.lockstep_play import Worker, make_request, make_scheduler, play, token_after
+from types import SimpleNamespace
 
-from motet_decoding.engine.arguments import AdapterFile, Member
+import pytest
+from tests.decoding.lockstep_play import BLOCK, Worker, make_request, make_scheduler, play, token_after
+
+from motet_decoding.engine.arguments import AMATEUR, AdapterFile, Heard, Member, Mix, engine_arguments
 from motet_decoding.testing import llama_config, write_model
 
 BASE = Member()
@@ -122,6 +124,97 @@ def test_two_groups_that_stand_in_each_others_way_are_served_one_after_the_other
     tokens, ends = run(scheduler, worker)
     assert tokens == {"a": alone(list(range(20)), 12), "b": alone(list(range(10, 30)), 12)}
     assert ends == {"a": "length", "b": "length"}
+
+
+def test_groups_that_came_at_the_same_time_are_told_apart(model):
+    """As the answers of one request with n = 3 do."""
+    scheduler = scheduler_of(model, blocks=22, scheduling_policy="priority", max_num_batched_tokens=64)
+    worker = Worker(scheduler._key)
+    for place in range(3):
+        scheduler.add_request(
+            make_request(f"n{place}", [1, 2, 3, place], voices=[BASE], max_tokens=30, arrival=1.0)
+        )
+    tokens, ends = run(scheduler, worker)
+    assert tokens == {f"n{place}": alone([1, 2, 3, place], 30) for place in range(3)}
+    assert set(ends.values()) == {"length"}
+    assert worker.preemptions
+
+
+def test_a_pause_that_waits_for_the_running_ones_does_not_wait_for_half_a_group(model):
+    from vllm.v1.core.sched.interface import PauseState
+
+    scheduler = scheduler_of(model, max_num_batched_tokens=8)
+    worker = Worker(scheduler._key)
+    voices = [Member(tokens=tuple(range(20, 32)))]
+    scheduler.add_request(make_request("a", list(range(12)), voices=voices, max_tokens=5))
+    step = scheduler.schedule()
+    scheduler.update_from_output(step, worker.run(step))
+    assert len(scheduler.running) == len(scheduler.waiting) == 1
+    scheduler.set_pause_state(PauseState.PAUSED_NEW)
+    for _ in range(3):
+        step = scheduler.schedule()
+        scheduler.update_from_output(step, worker.run(step))
+    assert not scheduler.running
+    assert scheduler.get_num_unfinished_requests() == 0  # of those that the pause waits for
+    scheduler.set_pause_state(PauseState.UNPAUSED)
+    assert run(scheduler, worker) == ({"a": alone(list(range(12)), 5)}, {"a": "length"})
+
+
+def test_two_groups_never_each_hold_the_slot_that_the_other_waits_for(model):
+    """Nor while others are served: the first group's leader waits for its grammar as the second group comes."""
+    from vllm.v1.request import RequestStatus
+
+    scheduler = scheduler_of(model, lora_slots=2, max_num_seqs=16)
+    worker = Worker(scheduler._key)
+
+    def voices(number):
+        return [Member(adapter=AdapterFile(name=f"a{number}", number=number, path="/nowhere"))]
+
+    first = make_request("g1", [1, 2, 3], voices=voices(3), max_tokens=5, adapter=1)
+    scheduler.add_request(first)
+    first.status = RequestStatus.WAITING_FOR_STRUCTURED_OUTPUT_GRAMMAR
+    first.structured_output_request = SimpleNamespace(grammar=None)
+    scheduler.add_request(make_request("g2", [1, 2, 4], voices=voices(4), max_tokens=5, adapter=2))
+    ends = {}
+    for number in range(60):
+        if number == 2:
+            first.structured_output_request, first.status = None, RequestStatus.WAITING
+        scheduler.add_request(make_request(f"p{number}", [number % 50, 1, 2], max_tokens=12))
+        step = scheduler.schedule()
+        for outputs in scheduler.update_from_output(step, worker.run(step)).values():
+            ends |= {
+                each.request_id: str(each.finish_reason) for each in outputs.outputs if each.finish_reason
+            }
+    assert (ends["g1"], ends["g2"]) == ("length", "length")
+
+
+def test_a_hit_of_a_window_has_every_block_that_the_window_needs(model):
+    """A prompt one token longer than whole blocks: a member must compute two of them, so its hit is a block shorter."""
+    scheduler = scheduler_of(model, window=5, max_num_batched_tokens=64)
+    worker = Worker(scheduler._key, window=5)
+    prompt = list(range(4 * BLOCK + 1))
+    for request_id in ("a", "b"):
+        scheduler.add_request(
+            make_request(request_id, prompt, voices=[Member(tokens=(7, 8, 9))], max_tokens=3)
+        )
+        tokens, _ = run(scheduler, worker)
+        assert tokens == {request_id: alone(prompt, 3)}
+    assert worker.hits >= 2 * BLOCK
+
+
+def test_a_follower_has_the_salt_of_the_client_and_not_the_amateurs(model):
+    from vllm.v1.request import RequestStatus
+
+    scheduler = scheduler_of(model)
+    mix = Mix(voices=(AMATEUR, Heard(source="member", member=1)))
+    for salt in (None, "the client's"):
+        asked = engine_arguments(mix, salt, [Member(tokens=(7, 8))])
+        leader = make_request("a", [1, 2, 3])
+        leader.sampling_params.extra_args, leader.cache_salt = asked.extra_args, asked.cache_salt
+        scheduler.add_request(leader)
+        assert leader.cache_salt.startswith(scheduler._key)
+        assert scheduler.requests["a~1"].cache_salt == salt
+        scheduler.finish_requests("a", RequestStatus.FINISHED_ABORTED)
 
 
 def test_a_lost_lockstep_ends_the_group_with_an_error(model):

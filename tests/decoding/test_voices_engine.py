@@ -74,6 +74,13 @@ def test_prompts_come_out_of_the_prefix_cache(choir):
     assert all(output.num_cached_tokens >= BLOCK for output in long)
 
 
+def test_a_followers_cached_prompt_is_not_one_that_the_amateur_has_read(choir):
+    prompt = tuple((7 * place + 3) % 60 for place in range(100))
+    read = against([{"voice": "amateur"}, {"voice": {"prompt": prompt}, "weight": 0.5}])
+    for asked in (Ask((5, 6, 7), read), Ask(prompt, against("amateur"))):
+        choir.check([asked], choir.answers([asked]))
+
+
 def test_groups_that_fight_for_adapters_slots(choir):
     """Two slots, three adapters, and each group needs two of them."""
     pairs = [("blue", "green"), ("green", "red"), ("red", "blue")]

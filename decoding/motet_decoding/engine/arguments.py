@@ -186,6 +186,13 @@ def engine_arguments(
     )
 
 
+def own_salt(cache_salt: str | None, key: str) -> str | None:
+    """The client's own salt, of a salt that ``engine_arguments`` may have made of it."""
+    if cache_salt is None or not cache_salt.startswith(f"{key}:"):
+        return cache_salt
+    return cache_salt.removeprefix(f"{key}:") or None
+
+
 def continued_arguments(extra_args: Mapping[str, Any] | None, said: Sequence[int]) -> dict[str, Any] | None:
     """``extra_args`` of a request that goes on with an answer: members with prompts of their own have read it too.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from motet_decoding.engine import lockstep_private as private
-from motet_decoding.engine.arguments import Asked, Member
+from motet_decoding.engine.arguments import Asked, Member, own_salt
 
 if TYPE_CHECKING:
     from vllm.v1.request import Request
@@ -25,10 +25,14 @@ class Group:
     Attributes:
         number: tells it from all others of the engine.
         members: the leader first.
+        room: the tokens that its longest member may still take.
+        adapters: the numbers of its members' adapters.
     """
 
     number: int
     members: list[Request]
+    room: int
+    adapters: frozenset[int]
 
     @property
     def leader(self) -> Request:
@@ -63,20 +67,23 @@ def form_group(leader: Request, asked: Asked, number: int, key: str, max_model_l
     members = [leader]
     for place, member in enumerate(asked.members, 1):
         told = Asked(group=number, member=place)
-        members.append(_follower(leader, member, place, {key: told.model_dump_json(exclude_none=True)}))
-    longest = max(member.num_prompt_tokens for member in members)
+        members.append(_follower(leader, member, place, key, told))
+    room = max_model_len - max(member.num_prompt_tokens for member in members)
     for each in members:
-        each.max_tokens = min(leader.max_tokens, max_model_len - longest)
-    return Group(number, members)
+        each.max_tokens = max(1, min(leader.max_tokens, room))
+    adapters = frozenset(each.lora_request.lora_int_id for each in members if each.lora_request)
+    return Group(number, members, room, adapters)
 
 
-def _follower(leader: Request, member: Member, place: int, extra_args: dict[str, str]) -> Request:
+def _follower(leader: Request, member: Member, place: int, key: str, told: Asked) -> Request:
     return private.follower(
         leader,
         request_id=f"{leader.request_id}~{place}",
         tokens=list(leader.prompt_token_ids or ()) if member.tokens is None else list(member.tokens),
         adapter=member.adapter,
-        extra_args=extra_args,
+        # Blocks under a salt of ours hold the amateur's keys and values, which nobody computes for a follower.
+        cache_salt=own_salt(leader.cache_salt, key),
+        extra_args={key: told.model_dump_json(exclude_none=True)},
     )
 
 

@@ -31,6 +31,11 @@ _NO_GROUPS = {
     "watermark_config": "a watermark marks each sequence's own draw",
 }
 
+#: Options beyond 1 under which none is.
+_NO_GROUPS_BEYOND_ONE = {
+    "prefill_schedule_interval": "between the steps that read prompts, parts of a group would go on without the rest"
+}
+
 #: Where vLLM's own class is kept; ours has no logits to shard.
 _NO_GROUPS_THERE = {
     "enable_batch_sharded_sampling": "with sharded sampling the rows of a group are drawn on different ranks"
@@ -175,25 +180,26 @@ def _no_groups(config: ModelConfig, options: Mapping[str, Any]) -> str | None:
         return "it is a diffusion model, which has no next token to contrast"
     if config.is_hybrid or config.is_attention_free or config.has_inner_state:
         return "it keeps a recurrent state, which can't be held back by a token as an attention cache can"
-    if options.get("max_num_seqs") == 1:
-        return "it runs one sequence at a time (max_num_seqs)"
+    for name in ("max_num_seqs", "max_num_active_seqs", "max_num_scheduled_tokens"):
+        if options.get(name) == 1:
+            return f"its steps hold one sequence ({name})"
     if options.get("scheduler_cls") not in (None, SCHEDULER, ASYNC_SCHEDULER):
         return "it has a scheduler of its own (scheduler_cls)"
-    return _ruled_out(options, _NO_GROUPS) or _split(options)
+    return _ruled_out(options, _NO_GROUPS) or _beyond_one(options, {**_NO_GROUPS_BEYOND_ONE, **_SPLIT})
 
 
 def _no_layers(architecture: str, options: Mapping[str, Any]) -> str | None:
     if architecture not in SHOWING:
         return f"vLLM's class for {architecture} can't show its inner layers"
-    return _ruled_out(options, _NO_LAYERS) or _split(options)
+    return _ruled_out(options, _NO_LAYERS) or _beyond_one(options, _SPLIT)
 
 
 def _ruled_out(options: Mapping[str, Any], reasons: Mapping[str, str]) -> str | None:
     return next((f"{reason} ({name})" for name, reason in reasons.items() if options.get(name)), None)
 
 
-def _split(options: Mapping[str, Any]) -> str | None:
-    return _ruled_out({name: (options.get(name) or 1) > 1 for name in _SPLIT}, _SPLIT)
+def _beyond_one(options: Mapping[str, Any], reasons: Mapping[str, str]) -> str | None:
+    return _ruled_out({name: (options.get(name) or 1) > 1 for name in reasons}, reasons)
 
 
 def _processors(options: Mapping[str, Any], ours: Sequence[str]) -> list[Any]:

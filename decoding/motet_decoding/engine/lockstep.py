@@ -7,8 +7,8 @@ them speaks for all: it is only let through when the step has tokens and the cac
 
     waiting --admitted by vLLM--> running, its prompt read but for one token --all members so far--> drawing in step
 
-Everything else is vLLM's: its queue, its budget, its preemption. A preempted member comes back as any request does, and
-the others of its group wait for it.
+Everything else is vLLM's: its queue, its budget, its preemption. Of a preempted member's group those go with it that
+have no part in the step; they come back as any request does, and whoever stayed waits for them.
 """
 
 from __future__ import annotations
@@ -59,20 +59,31 @@ class Lockstep(Scheduler):
         """Adds a client's request, and the followers that it asks for."""
         known = request.request_id in self.requests
         asked = read_asked(request.sampling_params and request.sampling_params.extra_args, self._key)
+        if not known:
+            private.tell_apart(self, request)
         super().add_request(request)
         if known or not asked.members:
             return
         group = form_group(request, asked, next(self._numbers), self._key, self.max_model_len)
+        reason = self._never_served(group)
+        if reason is not None:
+            group.members[1:] = []
         for member in group.members:
             self._groups[member.request_id] = group
         for follower in group.followers:
             super().add_request(follower)
-        if request.max_tokens < 1 or len(group.members) > min(
-            self.max_num_active_reqs, self.max_num_scheduled_tokens
-        ):
-            self._fail(
-                group, "can't be served: a member's prompt fills the context, or it has too many members"
-            )
+        if reason is not None:
+            self._fail(group, f"can't be served: {reason}")
+
+    def _never_served(self, group: Group) -> str | None:
+        """Why no step could have all members of a group; None where one could."""
+        if group.room < 1:
+            return "a member's prompt fills the context"
+        if len(group.members) > min(self.max_num_active_reqs, self.max_num_scheduled_tokens):
+            return "it has more members than a step of the engine"
+        if self.lora_config is not None and len(group.adapters) > self.lora_config.max_loras:
+            return "it has more adapters than a step of the engine"
+        return None
 
     def finish_requests(self, request_ids: Any, finished_status: Any) -> list[Request]:
         """Ends requests; followers with their leaders, and unmentioned."""
@@ -116,6 +127,8 @@ class Lockstep(Scheduler):
         """As vLLM's, with groups side by side."""
         if not self._groups:
             return super().schedule(throttle_prefills)
+        if self.pause_state.name == "PAUSED_NEW":
+            self._stand_back()
         self._plan = plan = Plan(self, self._groups)
         try:
             output = super().schedule(throttle_prefills)
@@ -142,11 +155,10 @@ class Lockstep(Scheduler):
 
     def _get_local_prefix_cache_hit(self, request: Request) -> Any:
         """What the cache has of a prompt; of a member's, so much that two tokens stay to be computed."""
-        blocks, hit, boundary, diverged = super()._get_local_prefix_cache_hit(request)
-        if hit and hit > request.num_tokens - 2 and request.request_id in self._groups:
-            hit = (request.num_tokens - 2) // self.block_size * self.block_size
-            blocks = self.kv_cache_manager.truncate_computed_blocks(blocks, hit)
-        return blocks, hit, boundary, diverged
+        found = super()._get_local_prefix_cache_hit(request)
+        if found[1] and found[1] > request.num_tokens - 2 and request.request_id in self._groups:
+            return private.hit_within(self, request, request.num_tokens - 2)
+        return found
 
     def _handle_blocked_waiting_request(self, request: Request) -> bool:
         """Whether vLLM may admit a waiting request if there is room."""
@@ -205,6 +217,22 @@ class Lockstep(Scheduler):
             known, resumed, num_scheduled_tokens, spec_decode_tokens, req_to_new_blocks
         )
 
+    def _stand_back(self) -> None:
+        """Under a pause that lets the running ones end and admits nobody: half a group would never end."""
+        for group in {
+            self._groups[each.request_id] for each in self.running if each.request_id in self._groups
+        }:
+            if all(map(private.is_running, group.members)):
+                continue
+            if not any(member.num_in_flight_tokens for member in group.members):
+                self._withdraw(group)
+
+    def _withdraw(self, group: Group) -> None:
+        """Preempts those of a group that run."""
+        for member in filter(private.is_running, list(group.members)):
+            self.running.remove(member)
+            self._preempt_one(member, time.monotonic(), drop_stale_output=False)
+
     def _give_way(self) -> None:
         """Ends a standstill: groups of which some members run and others find no room."""
         if self.pause_state.name != "UNPAUSED" or any(each.num_in_flight_tokens for each in self.running):
@@ -221,9 +249,7 @@ class Lockstep(Scheduler):
         if len(groups) == 1 and private.next_waiting(self) in (None, *last.members):
             self._fail(last, "can't go on: the KV cache or the adapter slots have no room for all its voices")
             return
-        for member in filter(private.is_running, list(last.members)):
-            self.running.remove(member)
-            self._preempt_one(member, time.monotonic(), drop_stale_output=False)
+        self._withdraw(last)
 
     # A step has run.
 

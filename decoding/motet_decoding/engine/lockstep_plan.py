@@ -43,6 +43,7 @@ class Plan:
         self._short_of_blocks: Group | None = None
         #: A group of which a member waits for an adapter's slot: others may not take the next one.
         self._wants_slot: Group | None = None
+        self._slots: set[int] | None = None
         #: Whether a member that vLLM can't admit waits for places: nobody behind it may take them.
         self._closed = False
         self._first = self._side_by_side()
@@ -52,7 +53,7 @@ class Plan:
         """Puts each group's running members where the first of them stands; under priorities, in their order."""
         running, first = self._scheduler.running, dict[Group, "Request"]()
         if self._scheduler.policy.name == "PRIORITY":
-            # vLLM preempts by priority wherever a request stands; at the end nothing of this step is in its way.
+            # vLLM preempts who came last wherever it stands; at the end it has no tokens of this step yet.
             running.sort(key=lambda each: (each.priority, each.arrival_time))
         order: list[Request] = []
         for request in running:
@@ -135,25 +136,45 @@ class Plan:
         return True
 
     def may_be_preempted(self, request: Request) -> bool:
-        """Whether a request may make room; a member doesn't for its own group."""
-        short = self._short_of_blocks
-        return short is None or self._groups.get(request.request_id) is not short
+        """Whether a request may make room; a member doesn't for its own group, nor once that draws."""
+        group = self._groups.get(request.request_id)
+        if group is None:
+            return True
+        return group is not self._short_of_blocks and request.request_id not in self._drawn(group)
+
+    def _drawn(self, group: Group) -> set[str]:
+        """Of a group that draws in this step, the members that have their tokens for it."""
+        return self.granted & {each.request_id for each in group.members} if group in self._drawing else set()
 
     def has_slot(self, request: Request) -> bool:
-        """Whether there is a slot for a waiting request's adapter, those of members that are held taken as well."""
+        """Whether there is a slot for a waiting request's adapter; of a member, for those of its whole group.
+
+        A group of which one member runs has the slots of all, lest two groups each hold what the other waits for.
+        """
         lora, adapter = self._scheduler.lora_config, request.lora_request
-        if lora is None or adapter is None:
-            return True
         group = self._groups.get(request.request_id)
+        needed = (
+            group.adapters if group is not None else {adapter.lora_int_id} if adapter is not None else set()
+        )
+        if lora is None or not needed:
+            return True
         if self._wants_slot not in (None, group):
             return False
-        present = [*self._scheduler.running, *self.entering]
-        taken = {each.lora_request.lora_int_id for each in present if each.lora_request}
-        if adapter.lora_int_id in taken or len(taken) < lora.max_loras:
+        taken = self._taken_slots() | needed
+        if len(taken) <= lora.max_loras:
+            self._slots = taken
             return True
         if group is not None:
             self._wants_slot = group
         return False
+
+    def _taken_slots(self) -> set[int]:
+        """The adapters of all that run or have been let in, worked out once a step."""
+        if self._slots is None:
+            running = self._scheduler.running
+            self._slots = {each.lora_request.lora_int_id for each in running if each.lora_request}
+            self._slots = self._slots.union(*(group.adapters for group in self._first))
+        return self._slots
 
     def enters(self, request: Request) -> bool:
         """Whether a waiting request's way in isn't vLLM's; it is then let in, if there are places, after the step."""

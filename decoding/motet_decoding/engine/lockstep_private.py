@@ -1,16 +1,18 @@
-"""Every reach of lockstep groups into parts of vLLM's scheduler that its documentation does not promise.
+"""The reach of lockstep groups into parts of vLLM's scheduler that its documentation does not promise.
 
+The methods that groups extend stand in ``lockstep.py``; what those call, change or read beside them stands here.
 Seen with vLLM 0.32.0. ``tests/decoding/test_lockstep_private.py`` fails when one of them moves.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import torch
+    from vllm.v1.core.kv_cache_manager import KVCacheBlocks
     from vllm.v1.core.sched.output import NewRequestData
     from vllm.v1.core.sched.scheduler import Scheduler
     from vllm.v1.request import Request
@@ -24,6 +26,7 @@ def follower(
     request_id: str,
     tokens: list[int],
     adapter: AdapterFile | None,
+    cache_salt: str | None,
     extra_args: dict[str, str],
 ) -> Request:
     """An engine request that draws nothing of its own: no grammar, no penalty, no end but the leader's."""
@@ -50,7 +53,7 @@ def follower(
         lora_request=None
         if adapter is None
         else LoRARequest(lora_name=adapter.name, lora_int_id=adapter.number, lora_path=adapter.path),
-        cache_salt=leader.cache_salt,
+        cache_salt=cache_salt,
         priority=leader.priority,
         block_hasher=leader._block_hasher,
     )
@@ -68,6 +71,29 @@ def may_be_admitted(request: Request) -> bool:
     from vllm.v1.request import RequestStatus
 
     return request.status in (RequestStatus.WAITING, RequestStatus.PREEMPTED)
+
+
+def tell_apart(scheduler: Scheduler, request: Request) -> None:
+    """Has no two requests come at the same time where that decides between them.
+
+    Of several that came last, vLLM preempts the one that stands first: in a step, somebody who may have tokens already.
+    Children of one request come at its time.
+    """
+    if scheduler.policy.name != "PRIORITY":
+        return
+    taken = {each.arrival_time for each in scheduler.requests.values()}
+    while request.arrival_time in taken:
+        request.arrival_time = math.nextafter(request.arrival_time, math.inf)
+
+
+def hit_within(scheduler: Scheduler, request: Request, tokens: int) -> tuple[KVCacheBlocks, int, int, bool]:
+    """What the cache has of a request's first ``tokens``, as ``_get_local_prefix_cache_hit`` tells it.
+
+    Looked up anew: of a window's layers a longer hit lacks blocks that a shorter one needs.
+    """
+    manager = scheduler.kv_cache_manager
+    blocks, hit, uncached = manager.coordinator.find_longest_cache_hit(request.block_hashes, tokens)
+    return manager.create_kv_cache_blocks(blocks), hit, hit + uncached if uncached else 0, False
 
 
 def blocks_to_go_on(scheduler: Scheduler, request: Request) -> int:
@@ -196,17 +222,9 @@ def _after(sampler: type[Any], method: str, processors: Callable[[Any, Any], Ite
         batch = named.get("sampling_metadata", batch)
         output = draw(self, logits, *([] if named else [batch]), *arguments, **named, **options)
         for processor in processors(self, batch):
-            if isinstance(processor, Leading):
-                follow_leaders(output.sampled_token_ids, processor.leading())
+            # vLLM's own have none; a Protocol's check would cost each of them some microseconds a step.
+            if leading := getattr(processor, "leading", None):
+                follow_leaders(output.sampled_token_ids, leading())
         return output
 
     setattr(sampler, method, followed)
-
-
-@runtime_checkable
-class Leading(Protocol):
-    """A logits processor that knows which rows follow which."""
-
-    def leading(self) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """The followers' rows and their leaders', of the logits that it was given last; they are told once."""
-        ...
