@@ -41,7 +41,7 @@ serve: $(STAMP) ## serve the bundled models, or: make serve MODEL=Qwen/Qwen3-8B 
 JOBS := $(if $(filter cuda,$(BACKEND)),0,2)
 
 test: $(STAMP) ## run every test; narrow it with ARGS="tests/kernels -k contrast"; JOBS=0 runs one file at a time
-	@exec $(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@exec $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP) ## lint, formatting, types, who may import whom
 	$(BIN)/ruff check

@@ -39,6 +39,8 @@ def anyio_backend() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Files that take minutes come first, so that at the end no process waits long for the other.
+    items.sort(key=lambda item: not any(map(item.get_closest_marker, ("engine", "timeout"))))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
