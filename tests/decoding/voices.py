@@ -101,7 +101,11 @@ class Choir:
 
     def run(self, asks: Sequence[Ask]) -> list[Any]:
         """Their outputs, all of them at once in the engine."""
-        prompts, sampling, loras = zip(*map(self.request, asks), strict=True)
+        return self.generate([self.request(ask) for ask in asks])
+
+    def generate(self, requests: Sequence[tuple[dict[str, Any], Any, Any]]) -> list[Any]:
+        """The outputs of ``request``'s."""
+        prompts, sampling, loras = zip(*requests, strict=True)
         outputs: list[Any] = self.llm.generate(
             list(prompts), list(sampling), lora_request=list(loras), use_tqdm=False
         )
