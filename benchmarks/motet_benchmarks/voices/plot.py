@@ -44,7 +44,5 @@ def plot(plan: Plan, answered: Answered, found: Sequence[Line]) -> Figure:
     axes.axvline(0, color="grey", linewidth=0.8)
     axes.set_yticks([at for at, _ in labels], [label for _, label in labels], fontsize="small")
     axes.set_ylim(place, -1)
-    axes.set_xlabel(
-        "points gained over the plain answer, with 95% intervals; filled: chosen on the validation split"
-    )
+    axes.set_xlabel("points gained over the plain answer, 95% intervals; filled: chosen on validation")
     return figure
