@@ -71,3 +71,27 @@ def test_a_strength_that_follows_the_predictions_measures_them():
         False,
         False,
     )
+
+
+@pytest.mark.engine
+def test_the_engine_takes_the_same_for_edits():
+    """What is refused here is what the engine would need the model's own logits for, and nothing else."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
+
+    from motet_decoding.engine.arguments import Heard, Member, Mix, engine_arguments
+    from motet_decoding.engine.processor import ContrastProcessor
+
+    asked = {**EDITS, **MASKS, "structured_outputs": StructuredOutputsParams(regex="a"), "bad_words": ["a"]}
+    for adapt in (None, "entropy", "divergence"):
+        contrast = Contrast(adapt=adapt)
+        mix = Mix.of(contrast, (Heard(source="member", member=1),))
+        extra = engine_arguments(mix, None, [Member(tokens=(1,))]).extra_args
+        slots = SimpleNamespace(device="cpu")
+        processor = ContrastProcessor(SimpleNamespace(instance_id=f"edits {adapt}"), slots)
+        for name, value in {**asked, None: None}.items():
+            sampling = SamplingParams(**({name: value} if name else {}), extra_args=extra)
+            processor.add_request(0, sampling)
+            assert processor.asking[0].edited == bool(name and refused(follows(contrast), **{name: value})), (
+                name
+            )
