@@ -47,7 +47,7 @@ app.command()(voices)
 
 
 @app.command()
-def serving(
+def overhead(
     model: Model = None,
     amateur: Amateur = None,
     url_pair: Annotated[str | None, typer.Option(help="A running server with both models.")] = None,
@@ -73,7 +73,7 @@ def serving(
     """What a second model costs those who don't use it, what contrast costs, what the server gains over a loop."""
     import asyncio
 
-    from motet_benchmarks import serving as benchmark
+    from motet_benchmarks import overhead as benchmark
     from motet_benchmarks.machine import circumstances
     from motet_benchmarks.pair import EXPERT, PAIR, Pair
 
@@ -231,7 +231,7 @@ def everything(
 
     from motet_benchmarks import contrast as quality
     from motet_benchmarks import kernels as maths
-    from motet_benchmarks import serving as speed
+    from motet_benchmarks import overhead as speed
     from motet_benchmarks.machine import circumstances
     from motet_benchmarks.pair import PAIR, Pair
     from motet_benchmarks.ppo import plan as rollouts

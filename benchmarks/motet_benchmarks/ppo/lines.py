@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from motet_benchmarks.overhead.lines import Line
 from motet_benchmarks.ppo.samples import (
     ENGINE,
     GENERATE,
@@ -17,7 +18,6 @@ from motet_benchmarks.ppo.samples import (
     Measured,
     Sample,
 )
-from motet_benchmarks.serving.lines import Line
 from motet_benchmarks.statistics import Interval, median, ratio
 
 #: What the engine's rollouts are to be worth, where lengths vary.

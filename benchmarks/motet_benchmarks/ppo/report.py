@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from motet_benchmarks import results
 from motet_benchmarks.machine import Circumstances
+from motet_benchmarks.overhead.lines import Line
 from motet_benchmarks.ppo.lines import (
     AIM,
     ANSWERS,
@@ -21,7 +22,6 @@ from motet_benchmarks.ppo.lines import (
 from motet_benchmarks.ppo.plan import Plan
 from motet_benchmarks.ppo.samples import ARMS, ENGINE, LOOP, SAMPLERS, Measured
 from motet_benchmarks.results import Grid
-from motet_benchmarks.serving.lines import Line
 from motet_benchmarks.statistics import Interval, median
 
 if TYPE_CHECKING:

@@ -27,20 +27,20 @@ DEAD = "http://127.0.0.1:9"
         ),
         (["contrast", "--url", DEAD, "--sweep", "--strength", "1"], "--sweep chooses strength"),
         (["contrast", "--model", "large"], "--model and --amateur: give both"),
-        (["serving", "--batches", "8,many"], "--batches 8,many: must be whole numbers"),
-        (["serving", "--batches", "0"], "--batches 0: must be whole numbers"),
-        (["serving", "--serve-options", '"open'], "--serve-options: No closing quotation"),
-        (["serving", "--model", "nowhere/at/all", "--amateur", "nor/this/one"], "--model nowhere/at/all: "),
+        (["overhead", "--batches", "8,many"], "--batches 8,many: must be whole numbers"),
+        (["overhead", "--batches", "0"], "--batches 0: must be whole numbers"),
+        (["overhead", "--serve-options", '"open'], "--serve-options: No closing quotation"),
+        (["overhead", "--model", "nowhere/at/all", "--amateur", "nor/this/one"], "--model nowhere/at/all: "),
         (
-            ["serving", "--dtype", "float32", "--model", "no/one", "--amateur", "no/one"],
+            ["overhead", "--dtype", "float32", "--model", "no/one", "--amateur", "no/one"],
             "can't load the models",
         ),
         (
-            ["serving", "--dtype", "float32", "--serve-options", "--dtype=auto"],
+            ["overhead", "--dtype", "float32", "--serve-options", "--dtype=auto"],
             "--serve-options: say --dtype",
         ),
         (
-            ["serving", "--no-loop", "--url-pair", DEAD, "--url-expert", DEAD],
+            ["overhead", "--no-loop", "--url-pair", DEAD, "--url-expert", DEAD],
             f"{DEAD} doesn't answer",
         ),
     ],
@@ -83,14 +83,14 @@ def test_contrast_against_a_running_endpoint(tmp_path: Path):
     assert {body["model"] for body in fake.bodies} == {"second"}
 
 
-def test_serving_against_running_servers(tmp_path: Path):
+def test_overhead_against_running_servers(tmp_path: Path):
     with running(Fake()) as fake:
         places = [word for name in ("pair", "expert") for word in (f"--url-{name}", fake.url)]
         words = ["--no-loop", "--batches", "2,1", "--tokens", "4", "--rounds", "2", "--out", str(tmp_path)]
-        ran = CliRunner().invoke(app, ["serving", *places, *words])
+        ran = CliRunner().invoke(app, ["overhead", *places, *words])
     assert ran.exit_code == 0, ran.output
     assert "plain on the pair / plain on the expert alone" in ran.stdout
-    facts = json.loads((tmp_path / "serving.json").read_text())
+    facts = json.loads((tmp_path / "overhead.json").read_text())
     assert facts["plan"]["batches"] == [1, 2]
     assert facts["rounds"] == 2
 

@@ -7,10 +7,10 @@ import pytest
 
 from motet_benchmarks.endpoint import Endpoint
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.serving import lines as ratios
-from motet_benchmarks.serving.lines import lines, speeds
-from motet_benchmarks.serving.rounds import Plan, Rounds, steps_of
-from motet_benchmarks.serving.samples import LOOP, PAIR_CONTRAST, Measured
+from motet_benchmarks.overhead import lines as ratios
+from motet_benchmarks.overhead.lines import lines, speeds
+from motet_benchmarks.overhead.rounds import Plan, Rounds, steps_of
+from motet_benchmarks.overhead.samples import LOOP, PAIR_CONTRAST, Measured
 from motet_benchmarks.testing import Fake, running
 
 #: Seconds a request takes on each server, whatever its length; long, for tests run on busy machines.

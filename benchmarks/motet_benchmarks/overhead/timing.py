@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from motet_benchmarks.endpoint import Answer, Endpoint, together
-from motet_benchmarks.serving.workload import Order
+from motet_benchmarks.overhead.workload import Order
 
 
 @dataclass(frozen=True, slots=True)

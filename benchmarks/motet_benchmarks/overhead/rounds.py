@@ -9,10 +9,9 @@ from dataclasses import dataclass, field, replace
 
 from motet_benchmarks.endpoint import Endpoint
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.pair import EXPERT, PAIR
-from motet_benchmarks.serving.loop import Loop, closed_loop, static_batches
-from motet_benchmarks.serving.models import Forward
-from motet_benchmarks.serving.samples import (
+from motet_benchmarks.overhead.loop import Loop, closed_loop, static_batches
+from motet_benchmarks.overhead.models import Forward
+from motet_benchmarks.overhead.samples import (
     ALONE,
     AMATEUR_FORWARD,
     ARRIVING,
@@ -27,8 +26,9 @@ from motet_benchmarks.serving.samples import (
     Measured,
     Sample,
 )
-from motet_benchmarks.serving.timing import Timing, closed, refilled
-from motet_benchmarks.serving.workload import arriving, lengths, prompts, take
+from motet_benchmarks.overhead.timing import Timing, closed, refilled
+from motet_benchmarks.overhead.workload import arriving, lengths, prompts, take
+from motet_benchmarks.pair import EXPERT, PAIR
 from motet_decoding.contrast import Contrast
 
 #: A batch is repeated this often, or up to this many requests, or it would be over before it can be timed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from motet_benchmarks.serving.samples import (
+from motet_benchmarks.overhead.samples import (
     ALONE,
     AMATEUR_FORWARD,
     ARRIVING,

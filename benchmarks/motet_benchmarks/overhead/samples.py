@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from motet_benchmarks.serving.timing import Timing
+from motet_benchmarks.overhead.timing import Timing
 
 #: The arms: who answers, and how.
 PAIR_PLAIN = "pair plain"

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.serving.loop import TransformersLoop, closed_loop, static_batches
-from motet_benchmarks.serving.models import Models
-from motet_benchmarks.serving.workload import Order
+from motet_benchmarks.overhead.loop import TransformersLoop, closed_loop, static_batches
+from motet_benchmarks.overhead.models import Models
+from motet_benchmarks.overhead.workload import Order
 from motet_decoding.contrast import Contrast
 from motet_decoding.reference import greedy_tokens
 from motet_decoding.testing import llama_config, write_model

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from motet_benchmarks.serving.models import Models
-from motet_benchmarks.serving.timing import Timing
-from motet_benchmarks.serving.workload import Order
+from motet_benchmarks.overhead.models import Models
+from motet_benchmarks.overhead.timing import Timing
+from motet_benchmarks.overhead.workload import Order
 from motet_decoding.contrast import Contrast
 
 

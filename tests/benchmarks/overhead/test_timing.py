@@ -4,8 +4,8 @@ import pytest
 
 from motet_benchmarks.endpoint import Endpoint
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.serving.timing import closed, refilled
-from motet_benchmarks.serving.workload import Order
+from motet_benchmarks.overhead.timing import closed, refilled
+from motet_benchmarks.overhead.workload import Order
 from motet_benchmarks.testing import Fake, running
 
 pytestmark = pytest.mark.anyio

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from motet_benchmarks.endpoint import Endpoint
 from motet_benchmarks.machine import Circumstances
+from motet_benchmarks.overhead import report
+from motet_benchmarks.overhead.loop import TransformersLoop
+from motet_benchmarks.overhead.models import Models
+from motet_benchmarks.overhead.rounds import Plan, Rounds, steps_of
+from motet_benchmarks.overhead.samples import Measured
 from motet_benchmarks.pair import SERVERS, Pair
 from motet_benchmarks.progress import Steps, waiting
 from motet_benchmarks.results import Grid, check_folder, show
 from motet_benchmarks.servers import servers, side_by_side
-from motet_benchmarks.serving import report
-from motet_benchmarks.serving.loop import TransformersLoop
-from motet_benchmarks.serving.models import Models
-from motet_benchmarks.serving.rounds import Plan, Rounds, steps_of
-from motet_benchmarks.serving.samples import Measured
 
 
 async def measure(

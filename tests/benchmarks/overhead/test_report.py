@@ -9,11 +9,10 @@ import pytest
 
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.machine import circumstances
-from motet_benchmarks.results import Grid, check_folder
-from motet_benchmarks.serving import report
-from motet_benchmarks.serving.lines import CONTRAST_OF_COST, LOOP_ARRIVING, PLAIN, Line, lines
-from motet_benchmarks.serving.rounds import Plan
-from motet_benchmarks.serving.samples import (
+from motet_benchmarks.overhead import report
+from motet_benchmarks.overhead.lines import CONTRAST_OF_COST, LOOP_ARRIVING, PLAIN, Line, lines
+from motet_benchmarks.overhead.rounds import Plan
+from motet_benchmarks.overhead.samples import (
     ALONE,
     AMATEUR_FORWARD,
     ARRIVING,
@@ -28,6 +27,7 @@ from motet_benchmarks.serving.samples import (
     Measured,
     Sample,
 )
+from motet_benchmarks.results import Grid, check_folder
 from motet_benchmarks.statistics import Interval
 
 SECONDS = {PAIR_PLAIN: 1.0, PAIR_CONTRAST: 1.25, EXPERT_ALONE: 0.99}
@@ -54,14 +54,14 @@ def samples() -> tuple[Sample, ...]:
 def test_files_hold_what_was_measured(tmp_path: Path):
     measured = Measured(samples(), 6, 95, 96, (Abandoned(4, "http://server: no answer"),))
     models = {"pair": "toy", "expert": "large"}
-    where = circumstances(["bench", "serving", "--tokens", "64"])
+    where = circumstances(["bench", "overhead", "--tokens", "64"])
     grids, paths = report.write(tmp_path / "new", Plan(rounds=7), models, measured, where)
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(path.name for path in paths)
     assert [path.suffix for path in paths] == [".json", ".csv", ".md", ".png"]
 
     facts = json.loads(paths[0].read_text())
     assert facts["models"] == models
-    assert facts["circumstances"]["command"] == "motet bench serving --tokens 64"
+    assert facts["circumstances"]["command"] == "motet bench overhead --tokens 64"
     assert facts["circumstances"]["versions"]["torch"]
     assert facts["plan"]["contrast"]["strength"] == 0.5
     assert (facts["plan"]["rounds"], facts["rounds"]) == (7, 6)
@@ -92,7 +92,7 @@ def test_files_hold_what_was_measured(tmp_path: Path):
 def test_without_the_loop_the_page_keeps_silent_about_it(tmp_path: Path):
     alone = tuple(sample for sample in samples() if sample.workload == ALONE)
     _, paths = report.write(
-        tmp_path, Plan(), {"pair": "toy"}, Measured(alone, 6, 0, 0), circumstances(["bench", "serving"])
+        tmp_path, Plan(), {"pair": "toy"}, Measured(alone, 6, 0, 0), circumstances(["bench", "overhead"])
     )
     page = paths[2].read_text()
     assert "transformers" not in page.partition("\n## ")[2]

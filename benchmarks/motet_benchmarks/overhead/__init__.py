@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from motet_benchmarks.serving.rounds import Plan, Rounds
-from motet_benchmarks.serving.run import measure
-from motet_benchmarks.serving.samples import Measured, Sample
+from motet_benchmarks.overhead.rounds import Plan, Rounds
+from motet_benchmarks.overhead.run import measure
+from motet_benchmarks.overhead.samples import Measured, Sample
 
 __all__ = ["Measured", "Plan", "Rounds", "Sample", "measure"]

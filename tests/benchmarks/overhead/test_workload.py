@@ -5,7 +5,7 @@ from statistics import mean
 
 import pytest
 
-from motet_benchmarks.serving.workload import LONGEST, arriving, lengths, prompts, take
+from motet_benchmarks.overhead.workload import LONGEST, arriving, lengths, prompts, take
 
 
 def test_no_two_prompts_begin_alike():

@@ -1,4 +1,4 @@
-"""The serving benchmark's table, page, plot and files."""
+"""The overhead benchmark's table, page, plot and files."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING
 
 from motet_benchmarks import results
 from motet_benchmarks.machine import Circumstances
+from motet_benchmarks.overhead import lines as ratios
+from motet_benchmarks.overhead.lines import Line, lines, speeds
+from motet_benchmarks.overhead.rounds import ARRIVALS, FEWEST_BATCHES, FEWEST_REQUESTS, RUSH, Plan
+from motet_benchmarks.overhead.samples import FORWARD, Measured
+from motet_benchmarks.overhead.workload import LONGEST
 from motet_benchmarks.results import Grid
-from motet_benchmarks.serving import lines as ratios
-from motet_benchmarks.serving.lines import Line, lines, speeds
-from motet_benchmarks.serving.rounds import ARRIVALS, FEWEST_BATCHES, FEWEST_REQUESTS, RUSH, Plan
-from motet_benchmarks.serving.samples import FORWARD, Measured
-from motet_benchmarks.serving.workload import LONGEST
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STEM = "serving"
+STEM = "overhead"
 
 
 def ratio_grid(found: Sequence[Line], rounds: int) -> Grid:
     """The ratios, their aims and whether these are met."""
     return Grid(
-        f"Serving: median of {rounds} rounds side by side [95% interval]",
+        f"Overhead: median of {rounds} rounds side by side [95% interval]",
         ("ratio", "batch", "measured", "aim", ""),
         tuple(
             (line.name, str(line.batch), str(line.ratio), f">= {line.aim}" if line.aim else "", line.verdict)
@@ -50,7 +50,7 @@ def speed_grid(measured: Measured) -> Grid:
 def write(
     folder: Path, plan: Plan, models: dict[str, str], measured: Measured, where: Circumstances
 ) -> tuple[list[Grid], list[Path]]:
-    """Write serving.json, .csv, .md and .png into `folder`; returns the tables in them and the paths."""
+    """Write overhead.json, .csv, .md and .png into `folder`; returns the tables in them and the paths."""
     found = lines(measured.samples)
     grids = [ratio_grid(found, measured.rounds), speed_grid(measured)]
     facts = {
@@ -84,7 +84,7 @@ def page(
     """The Markdown page: how it was measured, then the tables."""
     named = ", ".join(f"{name} ({server})" for server, name in models.items())
     parts = [
-        "# Serving",
+        "# Overhead",
         f"`{where.command}` on {where.sentence()}.",
         f"Servers: {named}, in {plan.dtype or 'their own precision'}. Greedy, {plan.tokens} tokens an answer; contrast "
         f"of strength {plan.contrast.strength:g} and plausibility {plan.contrast.plausibility:g}. Every arm of a line "
