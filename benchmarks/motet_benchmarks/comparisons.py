@@ -1,0 +1,143 @@
+"""Whether two ways to answer differ: the paired difference, a test of it, and the correction for many tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from motet_benchmarks.statistics import Difference, difference
+
+#: A difference counts where its corrected p-value is at most this.
+LEVEL = 0.05
+
+MCNEMAR, SIGN_FLIP, SHUFFLE = "exact McNemar", "sign-flip permutation", "permutation"
+
+#: Resamples of a permutation test that can't go through all of them.
+RESAMPLES = 9_999
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """A difference and how surprising it would be if there were none."""
+
+    difference: Difference
+    p: float
+    """Two-sided, of this test alone."""
+    test: str
+    problems: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A difference tested among others."""
+
+    difference: Difference
+    p: float
+    corrected: float
+    """The p-value after the correction for all tests of its set (Benjamini and Hochberg)."""
+    test: str
+    problems: int
+
+    @property
+    def verdict(self) -> str:
+        """What the corrected test allows to say of the first way."""
+        if self.corrected > LEVEL or self.difference.value == 0:
+            return "no clear difference"
+        return "better" if self.difference.value > 0 else "worse"
+
+
+def paired(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> Tested:
+    """How `first` differs from `second` on the same problems, figure by figure.
+
+    Figures that are all 0 or 1 are tested by McNemar's exact test, others by flipping the signs of their differences.
+    Raises ValueError unless both hold the same number of figures, at least one.
+    """
+    found = difference(first, second, seed=seed)
+    binary = {*map(float, first), *map(float, second)} <= {0.0, 1.0}
+    p = _mcnemar(found.gains, found.losses) if binary else _sign_flip(first, second, seed)
+    return Tested(found, p, MCNEMAR if binary else SIGN_FLIP, len(first))
+
+
+def unpaired(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> Tested:
+    """How the mean of `first` differs from that of `second`, measured on different problems.
+
+    The interval is the percentile bootstrap's over the problems of both, the test a permutation test. Gains and
+    losses, which only pairs have, are 0. Raises ValueError where either is empty.
+    """
+    import numpy as np
+    from scipy import stats
+
+    if not first or not second:
+        raise ValueError("both must hold at least one figure")
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    value = float(one.mean() - other.mean())
+    both = np.concatenate([one, other])
+    if np.ptp(both) == 0:
+        return Tested(Difference(value, value, value, 0, 0), 1.0, SHUFFLE, len(both))
+    rng = np.random.default_rng(seed)
+    low, high = value, value
+    if np.ptp(one) or np.ptp(other):
+        drawn = _resampled(one, rng) - _resampled(other, rng)
+        low, high = (float(bound) for bound in np.percentile(drawn, (2.5, 97.5)))
+    p = stats.permutation_test(
+        (one, other),
+        lambda x, y, axis: np.mean(x, axis=axis) - np.mean(y, axis=axis),
+        permutation_type="independent",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=1_000,
+        rng=rng,
+    ).pvalue
+    return Tested(Difference(value, low, high, 0, 0), float(p), SHUFFLE, len(both))
+
+
+def corrected(tests: Sequence[Tested]) -> list[Comparison]:
+    """The same tests as one set, their p-values corrected for how many they are.
+
+    Of the differences that are then called clear, at most a share of `LEVEL` is expected to be none.
+    """
+    from scipy import stats
+
+    if not tests:
+        return []
+    values = stats.false_discovery_control([test.p for test in tests], method="bh")
+    return [
+        Comparison(test.difference, test.p, float(value), test.test, test.problems)
+        for test, value in zip(tests, values, strict=True)
+    ]
+
+
+def _mcnemar(gains: int, losses: int) -> float:
+    from scipy import stats
+
+    return float(stats.binomtest(gains, gains + losses, 0.5).pvalue) if gains + losses else 1.0
+
+
+def _sign_flip(first: Sequence[float], second: Sequence[float], seed: int) -> float:
+    import numpy as np
+    from scipy import stats
+
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    moved = one != other  # a pair without a difference has no sign to flip
+    if not moved.any():
+        return 1.0
+    if moved.sum() == 1:
+        return 1.0  # either sign is as far from 0
+    found = stats.permutation_test(
+        (one[moved], other[moved]),
+        lambda x, y, axis: np.mean(x - y, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=1_000,
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.pvalue)
+
+
+def _resampled(figures: Any, rng: Any) -> Any:
+    """The means of 10,000 resamples, drawn in pieces that fit into memory."""
+    import numpy as np
+
+    return np.concatenate([rng.choice(figures, (100, len(figures))).mean(axis=1) for _ in range(100)])
