@@ -5,35 +5,49 @@ from __future__ import annotations
 from motet_benchmarks.comparisons import Comparison
 from motet_benchmarks.results import Grid
 from motet_benchmarks.statistics import Interval
-from motet_benchmarks.strategies.figures import Cost, Liking, Line
+from motet_benchmarks.strategies.report.analysis import Analysis
+from motet_benchmarks.strategies.report.latency import MEASURES, Quantile
 
 NONE = "–"
 
 
-def quality(task: str, metric: str, first: str, lines: list[Line]) -> Grid:
-    """Scores on one task."""
+def of_task(found: Analysis, task: str, metric: str) -> list[Grid]:
+    """All tables of a task that there are figures for."""
+    grids = [quality(found, task, metric), cost(found, task), texts(found, task)]
+    if any(each.task == task for each in found.likings):
+        grids.insert(1, rewards(found, task))
+    if found.latencies:
+        grids.append(latency(found, task))
+    if found.scored(task) and len(found.table.families(task)) > 1:
+        grids.append(families(found, task, metric))
+    return grids
+
+
+def quality(found: Analysis, task: str, metric: str) -> Grid:
+    """Scores beside the first strategy's."""
     return Grid(
         f"{task}: {metric} in % [95% interval]",
-        ("strategy", "problems", "answers", metric, f"over {first}, points", "p", "corrected", "verdict"),
+        ("strategy", metric, f"over {found.table.first}, points", "p", "corrected p", "verdict", "problems", "answers"),
         tuple(
             (
                 line.strategy,
-                f"{line.problems:,}",
-                f"{line.answers:,}",
                 NONE if line.score is None else percent(line.score),
                 *compared(line.over_first, 100),
+                f"{line.problems:,}",
+                f"{line.answers:,}",
             )
-            for line in lines
+            for line in found.lines
             if line.task == task
         ),
-    )
+    )  # fmt: skip
 
 
-def liking(task: str, judge: str, first: str, found: list[Liking]) -> Grid:
-    """Rewards on one task."""
+def rewards(found: Analysis, task: str) -> Grid:
+    """Rewards beside the first strategy's."""
+    first = found.table.first
     return Grid(
-        f"{task}: rewards by {judge} [95% interval]",
-        ("strategy", "reward", f"wins against {first}, %", f"over {first}", "p", "corrected", "verdict"),
+        f"{task}: rewards by {found.table.run.judge} [95% interval]",
+        ("strategy", "reward", f"wins against {first}, %", f"over {first}", "p", "corrected p", "verdict"),
         tuple(
             (
                 each.strategy,
@@ -41,40 +55,93 @@ def liking(task: str, judge: str, first: str, found: list[Liking]) -> Grid:
                 NONE if each.wins is None else percent(each.wins),
                 *compared(each.over_first, 1),
             )
-            for each in found
+            for each in found.likings
             if each.task == task
         ),
     )
 
 
-def cost(task: str, found: list[Cost]) -> Grid:
+def cost(found: Analysis, task: str) -> Grid:
     """What an answer takes."""
     return Grid(
-        f"{task}: tokens and time of an answer, mean over problems [95% interval]",
-        (
-            "strategy",
-            "answer",
-            "generated",
-            "scored",
-            "forwards",
-            "declined, %",
-            "cut off, %",
-            "seconds, all",
-        ),
+        f"{task}: tokens of an answer, mean over problems [95% interval]",
+        ("strategy", "forwards", "generated", "scored", "returned", "prompt"),
         tuple(
             (
                 each.strategy,
-                figure(each.tokens),
+                figure(each.forwards),
                 figure(each.generated),
                 figure(each.scored),
-                figure(each.forwards),
-                percent(each.declined),
-                percent(each.cut),
-                f"{each.seconds:,.1f}",
+                figure(each.tokens),
+                f"{each.prompt.value:,.1f}",
             )
-            for each in found
+            for each in found.costs
             if each.task == task
         ),
+    )
+
+
+def texts(found: Analysis, task: str) -> Grid:
+    """What the texts are like."""
+    spread = {each.strategy: each for each in found.diversities if each.task == task}
+    over = next(iter(spread.values())).over
+    return Grid(
+        f"{task}: texts; distinct-n and self-BLEU over {over}",
+        ("strategy", "declined, %", "cut off, %", "distinct-1", "distinct-2", "distinct-3", "self-BLEU"),
+        tuple(
+            (
+                each.strategy,
+                percent(each.declined),
+                percent(each.cut),
+                *(decimal(value) for value in spread[each.strategy].distinct),
+                decimal(spread[each.strategy].self_bleu),
+            )
+            for each in found.costs
+            if each.task == task
+        ),
+    )
+
+
+def latency(found: Analysis, task: str) -> Grid:
+    """How long requests took."""
+    at = {(each.strategy, each.measure): each for each in found.latencies if each.task == task}
+    measured = [each for each in MEASURES if any(key == each.key for _, key in at)]
+    rows = []
+    for each in (each for each in found.costs if each.task == task):
+        cells = []
+        for measure in measured:
+            own = at.get((each.strategy, measure.key))
+            cells += [NONE, NONE] if own is None else [milliseconds(own.p50), milliseconds(own.p99)]
+        rows.append((each.strategy, *cells, f"{each.answers:,}", f"{each.seconds:,.1f}"))
+    return Grid(
+        f"{task}: milliseconds [95% interval]",
+        (
+            "strategy",
+            *(f"{measure.title}, {part}" for measure in measured for part in ("p50", "p99")),
+            "answers",
+            "seconds of all answers",
+        ),
+        tuple(rows),
+    )
+
+
+def families(found: Analysis, task: str, metric: str) -> Grid:
+    """Scores by family; a sign after a score where it clearly differs from the first strategy's."""
+    kinds = found.table.families(task)
+    signs = {"better": " ▲", "worse": " ▼"}
+    at = {(line.strategy, line.family): line for line in found.families if line.task == task}
+
+    def cell(strategy: str, family: str) -> str:
+        line = at.get((strategy, family))
+        if line is None or line.score is None:
+            return NONE
+        sign = "" if line.over_first is None else signs.get(line.over_first.verdict, "")
+        return f"{percent(line.score)}{sign}"
+
+    return Grid(
+        f"{task}: {metric} by family in % [95% interval]; ▲ better, ▼ worse than {found.table.first}",
+        ("strategy", *kinds),
+        tuple((line.strategy, *(cell(line.strategy, kind) for kind in kinds)) for line in found.scored(task)),
     )
 
 
@@ -82,12 +149,15 @@ def compared(found: Comparison | None, scale: float) -> tuple[str, str, str, str
     """Difference, p-value, the corrected one, and the verdict; dashes for the first strategy."""
     if found is None:
         return NONE, NONE, NONE, NONE
-    each = found.difference
-    digits = 1 if scale == 100 else 2
-    difference = (
+    return difference(found, scale), p_value(found.p), p_value(found.corrected), found.verdict
+
+
+def difference(found: Comparison, scale: float) -> str:
+    """With its sign and interval; `scale` 100 is for points."""
+    each, digits = found.difference, 1 if scale == 100 else 2
+    return (
         f"{scale * each.value:+.{digits}f} [{scale * each.low:+.{digits}f}, {scale * each.high:+.{digits}f}]"
     )
-    return difference, p_value(found.p), p_value(found.corrected), found.verdict
 
 
 def percent(found: Interval) -> str:
@@ -99,6 +169,18 @@ def figure(found: Interval) -> str:
     """A figure and its interval, three digits where it is small."""
     digits = 0 if abs(found.value) >= 100 else 1 if abs(found.value) >= 10 else 2
     return f"{found.value:,.{digits}f} [{found.low:,.{digits}f}, {found.high:,.{digits}f}]"
+
+
+def milliseconds(found: Quantile) -> str:
+    """A quantile; a bound that so few requests don't give is left open."""
+    digits = 0 if found.value >= 0.1 else 1
+    low, high = ("?" if bound is None else f"{1000 * bound:,.{digits}f}" for bound in (found.low, found.high))
+    return f"{1000 * found.value:,.{digits}f} [{low}, {high}]"
+
+
+def decimal(value: float | None) -> str:
+    """A share, or a dash."""
+    return NONE if value is None else f"{value:.2f}"
 
 
 def p_value(p: float) -> str:

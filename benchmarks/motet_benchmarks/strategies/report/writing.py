@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.results import Grid
-from motet_benchmarks.strategies import figures
-from motet_benchmarks.strategies.report import tables
-from motet_benchmarks.strategies.report.page import html
+from motet_benchmarks.strategies.report.analysis import analyse
+from motet_benchmarks.strategies.report.page import html, markdown, sections
 from motet_benchmarks.strategies.report.reading import read
 
 
@@ -22,41 +18,20 @@ def write(folder: Path) -> list[Path]:
 
     Raises BenchmarkError where the folder holds no run, or can't be written to.
     """
-    recorded = read(folder)
-    run, table = recorded.run, figures.Table(recorded.run, recorded.samples)
-    lines, likings, costs = figures.lines(table), figures.likings(table), figures.costs(table)
-    families = figures.lines(table, families=True)
-    grids: list[Grid] = []
-    for task in run.tasks:
-        grids.append(tables.quality(task.name, task.metric, table.first, lines))
-        if run.judge is not None and any(each.task == task.name for each in likings):
-            grids.append(tables.liking(task.name, run.judge, table.first, likings))
-        grids.append(tables.cost(task.name, costs))
-    facts = {
-        "run": run.model_dump(mode="json"),
-        "answers": len(recorded.samples),
-        "expected": recorded.expected(),
-        "first": table.first,
-        "lines": [_fact(line) for line in lines],
-        "families": [_fact(line) for line in families],
-        "rewards": [_fact(each) for each in likings],
-        "costs": [asdict(each) for each in costs],
-    }
-    markdown = "\n\n".join(
-        ["# Strategies", *(part for grid in grids for part in (f"## {grid.title}", grid.markdown()))]
-    )
+    found = analyse(read(folder))
+    parts = sections(found)
     return replace(
         folder,
         {
-            "report.json": json.dumps(facts, indent=1, allow_nan=False) + "\n",
-            "report.md": markdown + "\n",
-            "report.html": html(run, grids),
+            "report.json": json.dumps(found.facts(), indent=1, allow_nan=False) + "\n",
+            "report.md": markdown(found, parts),
+            "report.html": html(found, parts),
         },
     )
 
 
 def replace(folder: Path, files: Mapping[str, str]) -> list[Path]:
-    """Write files whole or not at all. Raises BenchmarkError if they can't be written."""
+    """Write each file whole or not at all. Raises BenchmarkError if one can't be written."""
     paths = []
     try:
         for name, content in files.items():
@@ -68,8 +43,3 @@ def replace(folder: Path, files: Mapping[str, str]) -> list[Path]:
     except OSError as problem:
         raise BenchmarkError(f"{folder}: can't write there: {problem.strerror or problem}") from None
     return paths
-
-
-def _fact(each: figures.Line | figures.Liking) -> dict[str, Any]:
-    verdict = None if each.over_first is None else each.over_first.verdict
-    return {**asdict(each), "verdict": verdict}
