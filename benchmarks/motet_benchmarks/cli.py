@@ -30,6 +30,7 @@ from motet_benchmarks.options import (
     words,
 )
 from motet_benchmarks.ppo.cli import ppo
+from motet_benchmarks.strategies.cli import strategies
 from motet_benchmarks.trials import COUNT, TUNING
 from motet_benchmarks.voices.cli import voices
 
@@ -44,6 +45,7 @@ app.command()(adapters)
 app.command()(ppo)
 app.command()(best_of)
 app.command()(voices)
+app.command()(strategies)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 
@@ -38,7 +38,7 @@ class Fake:
     """The most requests it has had at once."""
     _busy: int = 0
 
-    async def answer(self, request: Request) -> JSONResponse:
+    async def answer(self, request: Request) -> Response:
         """A chat or text completion."""
         body = await request.json()
         self.bodies.append(body)

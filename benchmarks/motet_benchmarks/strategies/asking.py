@@ -1,0 +1,133 @@
+"""One problem put to the endpoint as one strategy asks it, and the sample that comes of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.strategies.cost import cost_of
+from motet_benchmarks.strategies.declare import sampled
+from motet_benchmarks.strategies.declined import declined
+from motet_benchmarks.strategies.folder import Key
+from motet_benchmarks.strategies.records import Run, Sample, Strategy
+from motet_benchmarks.strategies.rewards import Judge
+from motet_benchmarks.strategies.streaming import CHAT, Said, StreamingEndpoint
+from motet_benchmarks.strategies.tasks.task import GraderError, Problem, Task
+
+
+class Ignored(BenchmarkError):
+    """A strategy that an endpoint answers without doing what it asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One answer that is wanted."""
+
+    strategy: Strategy
+    task: Task
+    problem: Problem
+    draw: int
+
+    @property
+    def key(self) -> Key:
+        """Which sample will answer it."""
+        return self.strategy.name, self.task.name, self.problem.id, self.draw
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Puts questions to an endpoint."""
+
+    endpoint: StreamingEndpoint
+    run: Run
+    judge: Judge | None = None
+    stream: bool = True
+
+    async def ask(self, question: Question) -> tuple[Sample, GraderError | None]:
+        """The sample, and what the grader had to complain about: the sample then has no score.
+
+        Raises:
+            Refused: the endpoint answers with an error.
+            Ignored: it has answered without the contrast or the best-of that was asked for.
+            BenchmarkError: it doesn't answer, or not as an OpenAI endpoint does.
+        """
+        said = await self.endpoint.say(body_of(question, self.run), stream=self.stream)
+        check_applied(question.strategy, said)
+        reward = None
+        if self.judge is not None:
+            reward = await self.judge.reward(question.problem.messages, said.text)
+        score, complaint = graded(question.task, question.problem, said.text)
+        return _sample(question, said, score, reward), complaint
+
+
+def graded(task: Task, problem: Problem, text: str) -> tuple[float | None, GraderError | None]:
+    """The score, or None and why there is none."""
+    try:
+        return task.grade(problem, text), None
+    except GraderError as complaint:
+        return None, complaint
+
+
+def body_of(question: Question, run: Run) -> dict[str, Any]:
+    """The request. Only what may differ from draw to draw gets a seed."""
+    strategy = question.strategy
+    body = strategy.body()
+    if strategy.best_of is not None:
+        best_of = {"n": strategy.best_of} if isinstance(strategy.best_of, int) else dict(strategy.best_of)
+        # The candidates' texts say how many of the tokens are the answer's own.
+        body["best_of"] = {**best_of, "candidates": True}
+    return {
+        "model": strategy.model or run.model,
+        "messages": [dict(message) for message in question.problem.messages],
+        **body,
+        **({"seed": seed_of(question, run.seed)} if sampled(strategy) else {}),
+    }
+
+
+def seed_of(question: Question, seed: int) -> int:
+    """From the run's seed, the problem and the draw: the same for all strategies, 31 bits."""
+    named = f"{seed}\0{question.task.name}\0{question.problem.id}\0{question.draw}"
+    return int.from_bytes(hashlib.sha256(named.encode()).digest()[:4], "big") >> 1
+
+
+def check_applied(strategy: Strategy, said: Said) -> None:
+    """Raises Ignored where the endpoint doesn't say that it has done what the strategy asks for."""
+    for field, asked in (("contrast", strategy.contrast), ("best_of", strategy.best_of)):
+        if asked is not None and not said.motet.get(field):
+            raise Ignored(f"{CHAT}: answered without the {field} that it was asked for")
+
+
+def _sample(question: Question, said: Said, score: float | None, reward: float | None) -> Sample:
+    try:
+        cost = cost_of(said.prompt_tokens, said.completion_tokens, said.motet, pieces=said.pieces)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise BenchmarkError(f"{CHAT}: motet isn't what a motet server says: {error!r}") from None
+    per_token = None
+    if said.first is not None and said.last is not None and said.pieces > 1 and cost.answer > 1:
+        per_token = (said.last - said.first) / (cost.answer - 1)
+    last: Mapping[str, str] = question.problem.messages[-1]
+    return Sample(
+        strategy=question.strategy.name,
+        task=question.task.name,
+        problem=question.problem.id,
+        family=question.problem.family,
+        draw=question.draw,
+        prompt=last["content"],
+        reference=question.problem.reference,
+        text=said.text,
+        score=score,
+        reward=reward,
+        declined=declined(said.text),
+        prompt_tokens=said.prompt_tokens,
+        answer_tokens=cost.answer,
+        generated=cost.generated,
+        scored=cost.scored,
+        forwards=cost.forwards,
+        seconds=said.seconds,
+        first_token=said.first,
+        per_token=per_token,
+        finish=said.finish,
+    )

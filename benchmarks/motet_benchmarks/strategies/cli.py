@@ -1,0 +1,120 @@
+"""``motet bench strategies``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from motet_benchmarks.options import Amateur, Model, Seed, ServeOptions, complaints, server_options, words
+
+
+def strategies(
+    url: Annotated[
+        str | None, typer.Option(help="Any OpenAI-compatible endpoint; a server is started when left out.")
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="The model of strategies that name none; the endpoint's first when left out."),
+    ] = None,
+    model: Model = None,
+    amateur: Amateur = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="The run's folder, where the same command goes on; its own one under $MOTET_HOME/runs when left out."
+        ),
+    ] = None,
+    strategies: Annotated[
+        str | None,
+        typer.Option(
+            help="Strategies, with commas between: built-in words (plain, sampled, contrast, contrast:base, "
+            "contrast:ADAPTER, layers:low, best-of-8, best-of-8:SCORER), a model, an adapter or a preset of the "
+            "endpoint, MODEL/STRATEGY, and FILE.yaml for all of a file, `name: {model, sampling, contrast, best_of}`. "
+            "The first is what others are compared with."
+        ),
+    ] = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(help="One more, NAME=JSON, the JSON as in a file; greedy unless it says a temperature."),
+    ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(help="One for each point, 'contrast strength=0.25,0.5 x plausibility=0,0.1'."),
+    ] = None,
+    across: Annotated[
+        str | None, typer.Option(help="Models, with commas between: every strategy with every one.")
+    ] = None,
+    tasks: Annotated[
+        str, typer.Option(help="Tasks, with commas between: gym, FILE.jsonl, gsm8k:FILE.")
+    ] = "gym",
+    grader: Annotated[
+        str,
+        typer.Option(
+            help="Of answers to a FILE.jsonl: exact, contains, number, regex, none, or python:FILE.py:FUNCTION, called "
+            "with the answer and the line's fields for a grade from 0 to 1."
+        ),
+    ] = "exact",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="The first so many lines of each file; all when left out.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Test problems of each family of the gym.")] = 4,
+    families: Annotated[
+        str | None, typer.Option(help="Families of the gym, with commas between; all when left out.")
+    ] = None,
+    draws: Annotated[
+        int, typer.Option(min=1, help="Answers to each problem by each strategy that isn't greedy.")
+    ] = 1,
+    judge: Annotated[
+        str | None,
+        typer.Option(help="A reward adapter or model of the endpoint, asked for a reward of each answer."),
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 128,
+    concurrency: Annotated[int, typer.Option(min=1, help="The most requests at once.")] = 16,
+    stream: Annotated[bool, typer.Option(help="Ask for streams, and time the tokens in them.")] = True,
+    serve_options: ServeOptions = "",
+    seed: Seed = 0,
+) -> None:
+    """Which decoding strategy answers best, at what price: quality, tokens and time on the same problems."""
+    import asyncio
+
+    from motet_benchmarks.machine import circumstances
+    from motet_benchmarks.pair import Pair
+    from motet_benchmarks.strategies.plan import ANYWHERE, BUNDLED, Plan, wanted
+    from motet_benchmarks.strategies.run import measure
+    from motet_benchmarks.strategies.tasks.named import Choosing, tasks_of
+
+    where = circumstances()
+    with complaints():
+        pair = Pair(model, amateur)
+        bundled = url is None and model is None
+        choosing = Choosing(
+            count=count,
+            families=None if families is None else tuple(words(families)),
+            limit=limit,
+            grader=grader,
+            seed=seed,
+        )
+        plan = Plan(
+            wanted=wanted(
+                words(strategies or ""),
+                strategy or (),
+                sweep or (),
+                words(across or ""),
+                default=BUNDLED if bundled else ANYWHERE,
+            ),
+            tasks=tuple(tasks_of(words(tasks), choosing)),
+            folder=run,
+            draws=draws,
+            judge=judge,
+            tokens=tokens,
+            concurrency=concurrency,
+            stream=stream,
+            seed=seed,
+        )
+        found = asyncio.run(
+            measure(plan, pair, where=where, url=url, name=name, options=server_options(serve_options))
+        )
+    for refused, reason in found.refused.items():
+        typer.echo(f"{refused}: not served: {reason}", err=True)

@@ -1,0 +1,93 @@
+"""A server is started if need be, every strategy is asked, and the report is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+from motet_benchmarks.machine import Circumstances
+from motet_benchmarks.pair import PAIR, Pair
+from motet_benchmarks.progress import Steps, waiting
+from motet_benchmarks.servers import servers
+from motet_benchmarks.strategies.asking import Asker
+from motet_benchmarks.strategies.folder import RunFolder
+from motet_benchmarks.strategies.plan import Plan
+from motet_benchmarks.strategies.records import Run
+from motet_benchmarks.strategies.rewards import Judge
+from motet_benchmarks.strategies.session import Session, questions_of, regrade
+from motet_benchmarks.strategies.streaming import StreamingEndpoint
+from motet_benchmarks.strategies.tasks.task import record_of
+
+
+async def measure(
+    plan: Plan,
+    pair: Pair,
+    *,
+    where: Circumstances,
+    url: str | None = None,
+    name: str | None = None,
+    options: Sequence[str] = (),
+) -> Run:
+    """Ask what the plan's folder lacks, and write the report there; returns the run as it is written.
+
+    Args:
+        plan: what to ask.
+        pair: the models of the server that is started.
+        where: this machine before anything was started.
+        url: an endpoint to ask instead.
+        name: the model of strategies that name none; the endpoint's first where there is none.
+        options: for the server that is started.
+
+    Raises BenchmarkError for whatever the user can mend; what was answered until then stays in the folder.
+    """
+    async with AsyncExitStack() as stack:
+        with waiting("starting a server" if url is None else "connecting"):
+            asked = url
+            if asked is None:
+                arguments = {PAIR: pair.arguments(options)[PAIR]}
+                asked = (await stack.enter_async_context(servers(arguments)))[PAIR]
+            endpoint = await stack.enter_async_context(StreamingEndpoint(asked, model=name))
+            models = await endpoint.models()
+        run = Run(
+            command=where.command,
+            circumstances=asdict(where),
+            url=None if url is None else endpoint.url,
+            model=endpoint.model,
+            strategies=plan.wanted.of(models, plan.tokens),
+            tasks=tuple(record_of(task) for task in plan.tasks),
+            draws=plan.draws,
+            seed=plan.seed,
+            judge=plan.judge,
+        )
+        path = plan.place(run)
+        with RunFolder(path, run) as folder:
+            await _asked(plan, folder, endpoint)
+            run = folder.run
+    _report(path)
+    return run
+
+
+async def _asked(plan: Plan, folder: RunFolder, endpoint: StreamingEndpoint) -> None:
+    regrade(folder, plan.tasks)
+    judge = None if plan.judge is None else Judge(endpoint, plan.judge)
+    if judge is not None:
+        await judge.check()
+    run = folder.run
+    total = sum(len(questions_of(run, strategy, plan.tasks)) for strategy in run.strategies)
+    with Steps(f"asking {len(run.strategies)} strategies", total) as steps:
+
+        def done(count: int) -> None:
+            for _ in range(count):
+                steps.advance()
+
+        asker = Asker(endpoint, run, judge, stream=plan.stream)
+        await Session(asker, folder, plan.tasks, plan.concurrency, done).ask()
+
+
+def _report(path: Path) -> None:
+    from motet_benchmarks.results import show
+    from motet_benchmarks.strategies.report import write
+
+    show([], write(path))

@@ -1,0 +1,106 @@
+"""All questions of a run, strategy by strategy, each once; what is answered already isn't asked again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from motet_benchmarks.endpoint import together
+from motet_benchmarks.errors import BenchmarkError, Refused
+from motet_benchmarks.strategies.asking import Asker, Ignored, Question, graded
+from motet_benchmarks.strategies.declare import sampled
+from motet_benchmarks.strategies.folder import RunFolder, key_of
+from motet_benchmarks.strategies.records import Run, Strategy
+from motet_benchmarks.strategies.tasks.task import GraderError, Task
+
+#: What an endpoint answers to a strategy that it doesn't serve. Anything else that goes wrong ends the run.
+REFUSALS = frozenset({400, 404, 413, 422})
+
+
+def questions_of(run: Run, strategy: Strategy, tasks: Sequence[Task]) -> list[Question]:
+    """All that `strategy` is asked: greedy answers are drawn once, since another draw would be the same."""
+    draws = run.draws if sampled(strategy) else 1
+    return [
+        Question(strategy, task, problem, draw)
+        for task in tasks
+        for problem in task.problems
+        for draw in range(draws)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Asks what the folder lacks."""
+
+    asker: Asker
+    folder: RunFolder
+    tasks: Sequence[Task]
+    concurrency: int
+    done: Callable[[int], None] = lambda count: None
+    """Told of so many questions that are settled."""
+
+    async def ask(self) -> None:
+        """One strategy after the other, so that none is timed in the company of a dearer one.
+
+        Raises BenchmarkError where the endpoint fails, a grader raises, or no strategy is served; what was answered
+        until then is in the folder.
+        """
+        run = self.folder.run
+        for strategy in run.strategies:
+            wanted = questions_of(run, strategy, self.tasks)
+            missing = [question for question in wanted if question.key not in self.folder.samples]
+            self.done(len(wanted) - len(missing))
+            await self._ask(strategy, missing)
+        if len(self.folder.run.refused) == len(run.strategies):
+            said = "\n".join(f"  {name}: {reason}" for name, reason in self.folder.run.refused.items())
+            raise BenchmarkError(f"{self.asker.endpoint.url} serves none of the strategies:\n{said}")
+
+    async def _ask(self, strategy: Strategy, questions: Sequence[Question]) -> None:
+        """The first question alone, so that a strategy that is refused costs one request."""
+        places = asyncio.Semaphore(self.concurrency)
+        settled = 0
+
+        async def one(question: Question) -> None:
+            nonlocal settled
+            async with places:
+                sample, complaint = await self.asker.ask(question)
+            self.folder.add(sample)
+            settled += 1
+            self.done(1)
+            if complaint is not None:
+                raise complaint
+
+        try:
+            if questions:
+                await one(questions[0])
+                await together([one(question) for question in questions[1:]])
+        except (Refused, Ignored) as refusal:
+            if isinstance(refusal, Refused) and refusal.status not in REFUSALS:
+                raise
+            self.folder.refuse(strategy.name, str(refusal))
+            self.done(len(questions) - settled)
+        else:
+            self.folder.refuse(strategy.name, None)
+
+
+def regrade(folder: RunFolder, tasks: Sequence[Task]) -> None:
+    """Gives kept answers the grades of today's graders, so that one that was mended between two runs counts for all.
+
+    Raises the complaint of a grader that raises, when all others are graded.
+    """
+    places = {(task.name, problem.id): (task, problem) for task in tasks for problem in task.problems}
+    changed = []
+    complaints: list[GraderError] = []
+    for sample in folder.samples.values():
+        task, problem = places[sample.task, sample.problem]
+        score, complaint = graded(task, problem, sample.text)
+        if complaint is not None:
+            complaints.append(complaint)
+        if score != sample.score:
+            changed.append(sample.model_copy(update={"score": score}))
+    assert all(key_of(sample) in folder.samples for sample in changed)
+    if changed:
+        folder.replace(changed)
+    if complaints:
+        raise complaints[0]

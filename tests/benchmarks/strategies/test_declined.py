@@ -1,0 +1,24 @@
+"""Which texts count as refusals."""
+
+from __future__ import annotations
+
+import pytest
+
+from motet_benchmarks.strategies.declined import declined
+
+
+@pytest.mark.parametrize(
+    ("text", "declines"),
+    [
+        ("I can't help with that.", True),
+        ("I\u2019m sorry, but that isn't possible.", True),
+        ('  \n"Sorry, no."', True),
+        ("AS AN AI, I have no hands.", True),
+        ("", False),
+        ("42", False),
+        ("I can help: first, sort them.", False),
+        ("The answer is 4. I can't say more.", False),
+    ],
+)
+def test_declined(text: str, declines: bool):
+    assert declined(text) == declines
