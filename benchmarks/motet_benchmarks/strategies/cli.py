@@ -81,7 +81,9 @@ def strategies(
 
     from motet_benchmarks.machine import circumstances
     from motet_benchmarks.pair import Pair
+    from motet_benchmarks.results import show
     from motet_benchmarks.strategies.plan import ANYWHERE, BUNDLED, Plan, wanted
+    from motet_benchmarks.strategies.report import write
     from motet_benchmarks.strategies.run import measure
     from motet_benchmarks.strategies.tasks.named import Choosing, tasks_of
 
@@ -113,8 +115,9 @@ def strategies(
             stream=stream,
             seed=seed,
         )
-        found = asyncio.run(
+        folder, found = asyncio.run(
             measure(plan, pair, where=where, url=url, name=name, options=server_options(serve_options))
         )
-    for refused, reason in found.refused.items():
-        typer.echo(f"{refused}: not served: {reason}", err=True)
+        for refused, reason in found.refused.items():
+            typer.echo(f"{refused}: not served: {reason}", err=True)
+        show([], write(folder))

@@ -1,4 +1,4 @@
-"""A server is started if need be, every strategy is asked, and the report is written."""
+"""A server is started if need be, and every strategy is asked."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ async def measure(
     url: str | None = None,
     name: str | None = None,
     options: Sequence[str] = (),
-) -> Run:
-    """Ask what the plan's folder lacks, and write the report there; returns the run as it is written.
+) -> tuple[Path, Run]:
+    """Ask what the plan's folder lacks; returns the folder and the run as it is written there.
 
     Args:
         plan: what to ask.
@@ -64,9 +64,7 @@ async def measure(
         path = plan.place(run)
         with RunFolder(path, run) as folder:
             await _asked(plan, folder, endpoint)
-            run = folder.run
-    _report(path)
-    return run
+            return path, folder.run
 
 
 async def _asked(plan: Plan, folder: RunFolder, endpoint: StreamingEndpoint) -> None:
@@ -84,10 +82,3 @@ async def _asked(plan: Plan, folder: RunFolder, endpoint: StreamingEndpoint) -> 
 
         asker = Asker(endpoint, run, judge, stream=plan.stream)
         await Session(asker, folder, plan.tasks, plan.concurrency, done).ask()
-
-
-def _report(path: Path) -> None:
-    from motet_benchmarks.results import show
-    from motet_benchmarks.strategies.report import write
-
-    show([], write(path))

@@ -75,6 +75,8 @@ class StreamingEndpoint(Endpoint):
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as problem:
             raise BenchmarkError(f"{self.url}{CHAT}: not an OpenAI answer: {problem!r}") from None
         said.seconds = time.perf_counter() - begun
+        # Half a character, which JSON can hold and no file can. Two halves may have come in two pieces.
+        said.text = said.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return said
 
     def _read(self, said: Said, status: int, content: bytes) -> None:

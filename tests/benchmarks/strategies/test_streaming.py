@@ -106,6 +106,13 @@ def test_reasoning_is_timed_and_is_no_part_of_the_answer():
     assert (said.text, said.pieces) == ("4", 2)
 
 
+def test_halves_of_characters_become_whole_or_are_replaced():
+    fake = Odd()
+    halves = ("\ud83d", "\ude00 and ", "\ud83d.")
+    fake.lines = (*(event({"choices": [{"delta": {"content": half}}]}) for half in halves), END, USAGE)
+    assert said_by(fake).text == "\U0001f600 and \ufffd."
+
+
 def test_a_stream_that_is_cut_is_told():
     with pytest.raises(BenchmarkError, match="broke off before the answer's end"):
         said_by(StrategiesFake(breaks=True, reply=lambda body: "four whole words now"))

@@ -57,6 +57,7 @@ def read_rows(file: Path, limit: int | None = None) -> list[Row]:
 def _row(file: Path, number: int, line: bytes) -> Row:
     try:
         fields = json.loads(line)
+        json.dumps(fields, ensure_ascii=False).encode()  # half a character can't be asked for
     except (ValueError, RecursionError) as problem:
         raise BenchmarkError(f"{file}: line {number} is no JSON: {problem}") from None
     if not isinstance(fields, dict):

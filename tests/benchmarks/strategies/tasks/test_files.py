@@ -55,6 +55,7 @@ def test_lines_are_problems(tmp_path: Path):
     ("line", "message"),
     [
         ('{"prompt": "a", ', "line 2 is no JSON"),
+        ('{"prompt": "\\ud800", "reference": "a"}', "line 2 is no JSON: .*surrogates not allowed"),
         ('["prompt"]', "line 2 is no JSON object"),
         ({"reference": "a"}, "line 2: must have either a prompt or messages"),
         ({"prompt": " ", "reference": "a"}, "line 2: prompt must be a text"),

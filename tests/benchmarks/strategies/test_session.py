@@ -1,0 +1,188 @@
+"""Runs against an endpoint over real HTTP: killed, refused, resumed, graded again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.machine import circumstances
+from motet_benchmarks.pair import Pair
+from motet_benchmarks.strategies.plan import Plan, wanted
+from motet_benchmarks.strategies.records import Run, Sample
+from motet_benchmarks.strategies.run import measure
+from motet_benchmarks.strategies.tasks.named import Choosing, tasks_of
+from motet_benchmarks.strategies.testing import StrategiesFake
+from motet_benchmarks.testing import running
+
+HERE = circumstances(["bench", "strategies"])
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Callable[..., Run]:
+    """Asks `words` of a fake about the problems of a file; what is asked first decides the file."""
+    problems = tmp_path / "sums.jsonl"
+    problems.write_text("".join(f'{{"prompt": "{n} + 1?", "reference": {n + 1}}}\n' for n in range(4)))
+
+    def run(fake: StrategiesFake, words: str, *, grader: str = "number", **more: Any) -> Run:
+        plan = Plan(
+            wanted=wanted(words.split(","), default=()),
+            tasks=tuple(tasks_of([str(problems)], Choosing(count=1, grader=grader))),
+            **{"folder": tmp_path / "run", **more},
+        )
+        with running(fake):
+            return asyncio.run(measure(plan, Pair(), where=HERE, url=fake.url))[1]
+
+    return run
+
+
+def samples_in(folder: Path) -> list[Sample]:
+    lines = (folder / "samples.jsonl").read_text().splitlines()
+    return [Sample.model_validate_json(line) for line in lines]
+
+
+def test_the_same_command_goes_on_where_it_stopped(measured: Callable[..., Run], tmp_path: Path):
+    with pytest.raises(BenchmarkError, match="refused with 500: the fake is ill"):
+        measured(StrategiesFake(fails=5), "plain,contrast", concurrency=1)
+    samples = tmp_path / "run" / "samples.jsonl"
+    kept = samples.read_bytes()
+    assert len(kept.splitlines()) == 5
+    # What a kill may leave of the last line.
+    samples.write_bytes(kept[:-40])
+    begun = (tmp_path / "run" / "run.json").read_bytes()
+    fake = StrategiesFake()
+    measured(fake, "plain,contrast")
+    assert len(fake.bodies) == 4
+    measured(fake, "plain,contrast")
+    assert len(fake.bodies) == 4
+    assert len({(one.strategy, one.problem) for one in samples_in(tmp_path / "run")}) == 8
+    assert samples.read_bytes().startswith(b"".join(kept.splitlines(keepends=True)[:4]))
+    assert (tmp_path / "run" / "run.json").read_bytes() == begun
+
+
+def test_a_folder_of_another_configuration_is_refused_and_left_alone(
+    measured: Callable[..., Run], tmp_path: Path
+):
+    measured(StrategiesFake(), "plain")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    differing = (
+        "seed 0 there, 4 here; strategy sampled only here; strategy plain has changed; task sums has changed"
+    )
+    with pytest.raises(
+        BenchmarkError, match=f"holds a run of another configuration .{differing}.; name another"
+    ):
+        measured(StrategiesFake(), "plain,sampled", tokens=9, seed=4, grader="exact")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_what_is_asked_is_seeded_bounded_and_the_same_for_all(measured: Callable[..., Run], tmp_path: Path):
+    fake = StrategiesFake(seconds=lambda body: 0.01)
+    measured(fake, "plain,sampled,best-of-2", draws=2, concurrency=3, seed=7, tokens=9)
+    assert fake.busiest == 3
+    assert {body["max_tokens"] for body in fake.bodies} == {9}
+    plain, drawn, best = (
+        [body for body in fake.bodies if body["temperature"] == temperature and ("best_of" in body) == best]
+        for temperature, best in ((0, False), (1, False), (1, True))
+    )
+    assert (len(plain), len(drawn), len(best)) == (4, 8, 8)
+    assert all("seed" not in body for body in plain)
+    seeds = {(json.dumps(body["messages"]), body["seed"]) for body in drawn}
+    assert len({seed for _, seed in seeds}) == 8
+    assert seeds == {(json.dumps(body["messages"]), body["seed"]) for body in best}
+    again = StrategiesFake()
+    measured(again, "sampled", draws=2, seed=7, folder=tmp_path / "again")
+    assert seeds == {(json.dumps(body["messages"]), body["seed"]) for body in again.bodies}
+    other = StrategiesFake()
+    measured(other, "sampled", draws=2, seed=8, folder=tmp_path / "other")
+    assert not {body["seed"] for body in other.bodies} & {seed for _, seed in seeds}
+
+
+def test_strategies_that_are_refused_cost_one_request_and_are_tried_again(measured: Callable[..., Run]):
+    def refuses(body: dict[str, Any]) -> str | None:
+        return "best_of: no reward here" if body.get("best_of") else None
+
+    fake = StrategiesFake(refuses=refuses)
+    run = measured(fake, "plain,best-of-8,contrast")
+    assert list(run.refused) == ["best-of-8"]
+    assert "refused with 400: best_of: no reward here" in run.refused["best-of-8"]
+    assert sum("best_of" in body for body in fake.bodies) == 1
+    # Another server of the same model does serve it.
+    fake = StrategiesFake()
+    assert measured(fake, "plain,best-of-8,contrast").refused == {}
+    assert len(fake.bodies) == 4
+
+
+def test_a_refusal_in_the_middle_keeps_what_was_answered(measured: Callable[..., Run], tmp_path: Path):
+    def refuses(body: dict[str, Any]) -> str | None:
+        return "messages: too long" if "3 + 1" in body["messages"][0]["content"] else None
+
+    run = measured(
+        StrategiesFake(refuses=lambda body: body.get("contrast") and refuses(body)),
+        "plain,contrast",
+        concurrency=1,
+    )
+    assert list(run.refused) == ["contrast"]
+    assert [one.strategy for one in samples_in(tmp_path / "run")] == ["plain"] * 4 + ["contrast"] * 3
+
+
+def test_an_endpoint_that_ignores_what_is_asked_for_is_no_better_than_one_that_refuses(
+    measured: Callable[..., Run], tmp_path: Path
+):
+    run = measured(StrategiesFake(ignores=True), "plain,contrast,best-of-8")
+    assert {name: said.partition(": ")[2] for name, said in run.refused.items()} == {
+        "contrast": "answered without the contrast that it was asked for",
+        "best-of-8": "answered without the best_of that it was asked for",
+    }
+    with pytest.raises(BenchmarkError, match=r"serves none of the strategies:\n  contrast: "):
+        measured(StrategiesFake(ignores=True), "contrast", folder=tmp_path / "none")
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 503])
+def test_what_is_no_refusal_of_a_strategy_ends_the_run(measured: Callable[..., Run], status: int):
+    with pytest.raises(BenchmarkError, match=f"refused with {status}: the fake refuses"):
+        measured(StrategiesFake(status=status), "plain,contrast")
+
+
+def test_a_grader_that_raises_loses_nothing_and_can_be_mended(measured: Callable[..., Run], tmp_path: Path):
+    grader = tmp_path / "mine.py"
+    named = f"python:{grader}:graded"
+    grader.write_text("def graded(text, fields):\n    return 0.5 if fields['reference'] != 3 else 1 / 0\n")
+    fake = StrategiesFake()
+    told = r"sums\.jsonl: line 3: the grader python:.*:graded failed on an answer \(ZeroDivisionError"
+    with pytest.raises(BenchmarkError, match=told):
+        measured(fake, "plain", grader=named, concurrency=1)
+    assert len(samples_in(tmp_path / "run")) == 3
+    with pytest.raises(BenchmarkError, match=told):
+        measured(fake, "plain", grader=named, concurrency=1)
+    assert len(fake.bodies) == 3
+    grader.write_text("def graded(text, fields):\n    return fields['reference'] / 4\n")
+    measured(fake, "plain", grader=named, concurrency=1)
+    assert len(fake.bodies) == 4
+    assert [one.score for one in samples_in(tmp_path / "run")] == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_answers_have_rewards_and_those_the_judge_cannot_read_have_none(
+    measured: Callable[..., Run], tmp_path: Path
+):
+    fake = StrategiesFake(reply=lambda body: "long " * 30 if "2 + 1" in str(body) else "short")
+    measured(fake, "plain", judge="fake-reward")
+    rewards = {one.text[:5]: one.reward for one in samples_in(tmp_path / "run")}
+    assert rewards == {"long ": None, "short": 5.0}
+    with pytest.raises(BenchmarkError, match=r"--judge nobody: .*refused with 404: no such reward"):
+        measured(StrategiesFake(), "plain", judge="nobody", folder=tmp_path / "other")
+
+
+def test_every_configuration_has_a_folder_of_its_own(
+    measured: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MOTET_HOME", str(tmp_path / "home"))
+    fake = StrategiesFake()
+    for words in ("plain", "sampled", "plain"):
+        measured(fake, words, folder=None)
+    assert len(fake.bodies) == 8
+    assert len(list((tmp_path / "home" / "runs").iterdir())) == 2
