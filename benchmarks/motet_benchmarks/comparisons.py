@@ -11,6 +11,8 @@ from motet_benchmarks.statistics import Difference, difference
 #: A difference counts where its corrected p-value is at most this.
 LEVEL = 0.05
 
+BETTER, WORSE, NO_DIFFERENCE = "better", "worse", "no clear difference"
+
 MCNEMAR, SIGN_FLIP, SHUFFLE = "exact McNemar", "sign-flip permutation", "permutation"
 
 #: Resamples of a permutation test that can't go through all of them.
@@ -40,11 +42,16 @@ class Comparison:
     problems: int
 
     @property
+    def clear(self) -> bool:
+        """Whether the corrected test calls it more than noise."""
+        return self.corrected <= LEVEL and self.difference.value != 0
+
+    @property
     def verdict(self) -> str:
-        """What the corrected test allows to say of the first way."""
-        if self.corrected > LEVEL or self.difference.value == 0:
-            return "no clear difference"
-        return "better" if self.difference.value > 0 else "worse"
+        """What can be said of the first way, of a figure that is better when higher."""
+        if not self.clear:
+            return NO_DIFFERENCE
+        return BETTER if self.difference.value > 0 else WORSE
 
 
 def paired(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> Tested:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from motet_benchmarks.comparisons import Comparison, Tested, corrected, paired
 from motet_benchmarks.statistics import Interval, means, share
 from motet_benchmarks.strategies.records import Run, Sample
+from motet_benchmarks.strategies.winning import Pair, by_reward, pairs, win_rates
 
 WILSON, BOOTSTRAP = "Wilson", "bootstrap"
 
@@ -39,8 +40,8 @@ class Liking:
     reward: Interval
     over_first: Comparison | None
     wins: Interval | None
-    """The share of pairs with an answer of the first strategy to the same problem in which this one's reward is higher,
-    a tie counting half; none for the first itself."""
+    """The share of pairs with the first strategy's answer to the same problem in which this one's reward is higher, a
+    tie counting half; none for the first itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,9 @@ class Table:
         self.run = run
         self.tasks = [task.name for task in run.tasks]
         self.strategies = [strategy.name for strategy in run.strategies if strategy.name not in run.refused]
+        self._samples = tuple(samples)
         self._cells: dict[tuple[str, str], dict[str, list[Sample]]] = {}
-        for sample in samples:
+        for sample in self._samples:
             cell = self._cells.setdefault((sample.task, sample.strategy), {})
             cell.setdefault(sample.problem, []).append(sample)
 
@@ -106,6 +108,11 @@ class Table:
         """All answers."""
         return [sample for answers in self.answers(task, strategy).values() for sample in answers]
 
+    def pairs(self) -> list[Pair]:
+        """Every strategy's answers beside the first's."""
+        served = [strategy for strategy in self.run.strategies if strategy.name in self.strategies]
+        return pairs(self.run.model_copy(update={"strategies": tuple(served)}), self._samples)
+
     def averaged(
         self, task: str, strategy: str, figure: Callable[[Sample], float | None], family: str | None = None
     ) -> dict[str, float]:
@@ -138,35 +145,31 @@ def lines(table: Table, *, families: bool = False) -> list[Line]:
         for task, name in table.cells()
         for family in (table.families(task) if families else [None])
     ]
-    found, tests = [], []
+    columns, tests, counts = [], [], []
     for task, name, family in wanted:
-        scores = table.averaged(task, name, score, family)
-        answers = [sample for sample in table.each(task, name) if family is None or sample.family == family]
-        if not answers:
-            continue
-        interval, how = mean(list(scores.values())) if scores else (None, "")
-        problems = len({sample.problem for sample in answers})
-        found.append(Line(task, name, family, problems, len(answers), interval, how, None))
+        answers = [sample for sample in table.each(task, name) if family in (None, sample.family)]
+        counts.append((len({sample.problem for sample in answers}), len(answers)))
+        columns.append(list(table.averaged(task, name, score, family).values()))
         tests.append(_against_first(table, task, name, score, family))
     return [
-        Line(
-            each.task, each.strategy, each.family, each.problems, each.answers, each.score, each.interval, comparison
+        Line(*cell, *count, *interval, comparison)
+        for cell, count, interval, comparison in zip(
+            wanted, counts, scored(columns), _corrected(tests), strict=True
         )
-        for each, comparison in zip(found, _corrected(tests), strict=True)
-    ]  # fmt: skip
+        if count[0]
+    ]
 
 
 def likings(table: Table) -> list[Liking]:
     """Every strategy's rewards on every task that a judge gave some."""
-    found, tests = [], []
-    for task, name in table.cells():
-        rewards = list(table.averaged(task, name, reward).values())
-        if rewards:
-            found.append((task, name, means([rewards])[0], _wins(table, task, name)))
-            tests.append(_against_first(table, task, name, reward))
+    rewards = {cell: list(table.averaged(*cell, reward).values()) for cell in table.cells()}
+    cells = [cell for cell, values in rewards.items() if values]
+    rates = {(rate.task, rate.strategy): rate.rate for rate in win_rates(by_reward(table.pairs()))}
+    tests = _corrected([_against_first(table, *cell, reward) for cell in cells])
+    intervals = together([rewards[cell] for cell in cells])
     return [
-        Liking(task, name, figure, comparison, wins)
-        for (task, name, figure, wins), comparison in zip(found, _corrected(tests), strict=True)
+        Liking(*cell, interval, comparison, rates.get(cell))
+        for cell, interval, comparison in zip(cells, intervals, tests, strict=True)
     ]
 
 
@@ -181,21 +184,40 @@ def costs(table: Table) -> list[Cost]:
         lambda sample: sample.declined,
         lambda sample: sample.finish == "length",
     )
+    cells = table.cells()
+    intervals = iter(
+        together([list(table.averaged(*cell, figure).values()) for cell in cells for figure in figures])
+    )
     found = []
-    for task, name in table.cells():
-        columns = [list(table.averaged(task, name, figure).values()) for figure in figures]
-        answers = table.each(task, name)
-        seconds = sum(sample.seconds for sample in answers)
-        found.append(Cost(task, name, len(answers), seconds, *means(columns)))
+    for cell in cells:
+        seconds = [sample.seconds for sample in table.each(*cell)]
+        found.append(Cost(*cell, len(seconds), sum(seconds), *[next(intervals) for _ in figures]))
     return found
 
 
-def mean(values: Sequence[float]) -> tuple[Interval, str]:
-    """The mean of problems' scores and how its interval was found. Raises ValueError without any."""
-    if all(value in (0.0, 1.0) for value in values):
-        found = share([value == 1.0 for value in values])
-        return Interval(found.value, found.low, found.high), WILSON
-    return means([values])[0], BOOTSTRAP
+def scored(columns: Sequence[Sequence[float]]) -> list[tuple[Interval | None, str]]:
+    """The mean of each column of problems' scores and how its interval was found; none of an empty column."""
+    counted = [bool(column) and all(value in (0.0, 1.0) for value in column) for column in columns]
+    rest = iter(
+        together([column for column, each in zip(columns, counted, strict=True) if column and not each])
+    )
+    found: list[tuple[Interval | None, str]] = []
+    for column, each in zip(columns, counted, strict=True):
+        if each:
+            right = share([value == 1.0 for value in column])
+            found.append((Interval(right.value, right.low, right.high), WILSON))
+        else:
+            found.append((next(rest), BOOTSTRAP) if column else (None, ""))
+    return found
+
+
+def together(columns: Sequence[Sequence[float]]) -> list[Interval]:
+    """The means of columns of any lengths, those of one length resampled together since that takes its time."""
+    found: dict[int, Interval] = {}
+    for length in {len(column) for column in columns}:
+        places = [place for place, column in enumerate(columns) if len(column) == length]
+        found.update(zip(places, means([columns[place] for place in places]), strict=True))
+    return [found[place] for place in range(len(columns))]
 
 
 def _against_first(
@@ -216,20 +238,3 @@ def _against_first(
 def _corrected(tests: Sequence[Tested | None]) -> list[Comparison | None]:
     compared = iter(corrected([test for test in tests if test is not None]))
     return [None if test is None else next(compared) for test in tests]
-
-
-def _wins(table: Table, task: str, name: str) -> Interval | None:
-    if name == table.first:
-        return None
-    own, first = table.answers(task, name), table.answers(task, table.first)
-    won = []
-    for problem, answers in own.items():
-        pairs = [
-            (one.reward, other.reward)
-            for one in answers
-            for other in first.get(problem, ())
-            if one.reward is not None and other.reward is not None
-        ]
-        if pairs:
-            won.append(sum(0.5 * (one >= other) + 0.5 * (one > other) for one, other in pairs) / len(pairs))
-    return means([won])[0] if won else None

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from motet_benchmarks.comparisons import NO_DIFFERENCE
 from motet_benchmarks.strategies import figures
 from motet_benchmarks.strategies.figures import Cost, Liking, Line, Table
 from motet_benchmarks.strategies.records import Strategy
 from motet_benchmarks.strategies.report.diversity import Diversity, diversities
-from motet_benchmarks.strategies.report.latency import Latency, latencies
+from motet_benchmarks.strategies.report.latency import Latency, Measure, latencies
 from motet_benchmarks.strategies.report.reading import Recorded
 
 #: The most strategies that a plot with a curve or a bar for each one shows.
@@ -38,6 +39,13 @@ class Analysis:
         """What an answer takes."""
         return next(each for each in self.costs if (each.task, each.strategy) == (task, strategy))
 
+    def latency(self, task: str, strategy: str, measure: Measure) -> Latency | None:
+        """One kind of its times; none where it wasn't measured."""
+        key = task, strategy, measure.key
+        return next(
+            (each for each in self.latencies if (each.task, each.strategy, each.measure) == key), None
+        )
+
     def scored(self, task: str) -> list[Line]:
         """The strategies with a score on a task."""
         return [each for each in self.lines if each.task == task and each.score is not None]
@@ -53,14 +61,19 @@ class Analysis:
         return [each.strategy for each, best in zip(lines, front(points), strict=True) if best]
 
     def shown(self, task: str) -> list[str]:
-        """The strategies that crowded plots are kept to: the first, the front, then those that clearly differ."""
+        """The strategies that crowded plots are kept to: the first, the front, then those that differ most."""
         present = [name for of, name in self.table.cells() if of == task]
         differing = [
-            each.strategy
+            (-abs(each.over_first.difference.value), each.strategy)
             for each in self.scored(task)
-            if each.over_first is not None and each.over_first.verdict != "no clear difference"
+            if each.over_first is not None and each.over_first.verdict != NO_DIFFERENCE
         ]
-        wanted = [self.table.first, *self.front(task, "forwards"), *differing, *present]
+        wanted = [
+            self.table.first,
+            *self.front(task, "forwards"),
+            *(name for _, name in sorted(differing)),
+            *present,
+        ]
         return [name for name in dict.fromkeys(wanted) if name in present][:SHOWN]
 
     def strategy(self, name: str) -> Strategy:

@@ -28,8 +28,9 @@ class Measure:
     of: Callable[[Sample], float | None]
 
 
+SECONDS = Measure("seconds", "whole answer", lambda sample: sample.seconds)
 MEASURES = (
-    Measure("seconds", "whole answer", lambda sample: sample.seconds),
+    SECONDS,
     Measure("first_token", "first token", lambda sample: sample.first_token),
     Measure("per_token", "each further token", lambda sample: sample.per_token),
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from motet_benchmarks.statistics import Interval
 from motet_benchmarks.strategies.report import tables
 from motet_benchmarks.strategies.report.analysis import Analysis
-from motet_benchmarks.strategies.report.svg import COLOURS, INK, Canvas, Plot, canvas, shorten
+from motet_benchmarks.strategies.report.svg import COLOURS, INK, Plot, canvas, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,10 +32,18 @@ def by_strategy(found: Analysis, task: str, metric: str, name: str) -> Plot:
         axes = drawn.figure.subplots()
         for place, line in enumerate(lines):
             assert line.score is not None
-            colour = named.get(line.strategy, INK)
-            _interval(
-                drawn, axes, line.score, place, colour, f"{line.strategy}: {tables.percent(line.score)} %"
-            )
+            text = f"{line.strategy}: {tables.percent(line.score)} %"
+            axes.errorbar(
+                [100 * line.score.value],
+                [place],
+                xerr=_reach(line.score),
+                marker="o",
+                markersize=5,
+                elinewidth=1.4,
+                capsize=2.5,
+                color=named.get(line.strategy, INK),
+                alpha=1 if line.strategy in named else 0.55,
+            )[0].set_gid(drawn.tip(text))
             if line.strategy == found.table.first:
                 axes.axvline(100 * line.score.value, color=INK, linestyle=":", linewidth=1)
         axes.set_yticks(range(len(lines)), [shorten(line.strategy) for line in lines])
@@ -88,6 +96,7 @@ def against_cost(found: Analysis, task: str, metric: str, figure: str, name: str
                 gid=drawn.tip(text),
             )
         front = sorted((at[strategy][0].value, 100 * at[strategy][1].value) for strategy in best)
+        front.append((max(cost.value for cost, _ in at.values()), front[-1][1]))
         axes.step(
             [x for x, _ in front], [y for _, y in front], where="post", color=INK, alpha=0.5, linewidth=1
         )
@@ -156,15 +165,10 @@ def by_family(found: Analysis, task: str, metric: str, name: str) -> Plot:
         )
         return Plot(
             f"{metric.capitalize()} by family",
-            "The first strategy, those on the front and those that clearly differ come first; the table has all.",
+            "The first strategy, those on the front and those that differ most come first; the table has all.",
             label,
             drawn.svg(name, label),
         )
-
-
-def _interval(drawn: Canvas, axes: Axes, score: Interval, place: float, colour: str, text: str) -> None:
-    axes.errorbar([100 * score.value], [place], xerr=_reach(score), color=colour, elinewidth=1.4, capsize=2.5)
-    axes.plot([100 * score.value], [place], marker="o", markersize=5, color=colour, gid=drawn.tip(text))
 
 
 def _reach(score: Interval) -> list[list[float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from motet_benchmarks.comparisons import LEVEL, MCNEMAR, SIGN_FLIP
+from motet_benchmarks.comparisons import BETTER, LEVEL, MCNEMAR, NO_DIFFERENCE, SIGN_FLIP, WORSE
 from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.strategies.report import tables
 from motet_benchmarks.strategies.report.analysis import Analysis
@@ -60,9 +60,9 @@ def findings(found: Analysis, task: str, metric: str) -> list[str]:
         )
         said.append(f"Highest {metric}: {best.strategy} with {tables.percent(best.score)} %{over}.")
     for verdict, words in (
-        ("better", f"Better than {first}"),
-        ("worse", f"Worse than {first}"),
-        ("no clear difference", f"No clear difference from {first}"),
+        (BETTER, f"Better than {first}"),
+        (WORSE, f"Worse than {first}"),
+        (NO_DIFFERENCE, f"No clear difference from {first}"),
     ):
         names = [
             line.strategy

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from motet_benchmarks.comparisons import Comparison
+from motet_benchmarks.comparisons import BETTER, WORSE, Comparison
 from motet_benchmarks.results import Grid
 from motet_benchmarks.statistics import Interval
 from motet_benchmarks.strategies.report.analysis import Analysis
-from motet_benchmarks.strategies.report.latency import MEASURES, Quantile
+from motet_benchmarks.strategies.report.latency import MEASURES, SECONDS, Quantile
 
 NONE = "–"
 
@@ -24,22 +24,39 @@ def of_task(found: Analysis, task: str, metric: str) -> list[Grid]:
 
 
 def quality(found: Analysis, task: str, metric: str) -> Grid:
-    """Scores beside the first strategy's."""
-    return Grid(
-        f"{task}: {metric} in % [95% interval]",
-        ("strategy", metric, f"over {found.table.first}, points", "p", "corrected p", "verdict", "problems", "answers"),
-        tuple(
+    """Scores beside the first strategy's, and what they cost."""
+    rows = []
+    for line in (line for line in found.lines if line.task == task):
+        cost, time = found.cost(task, line.strategy), found.latency(task, line.strategy, SECONDS)
+        rows.append(
             (
                 line.strategy,
                 NONE if line.score is None else percent(line.score),
                 *compared(line.over_first, 100),
+                f"{cost.forwards.value:,.0f}",
+                f"{cost.generated.value:,.0f}",
+                NONE if time is None else f"{time.p50.value:,.2f}",
                 f"{line.problems:,}",
                 f"{line.answers:,}",
             )
-            for line in found.lines
-            if line.task == task
+        )
+    return Grid(
+        f"{task}: {metric} in % [95% interval], and what an answer takes",
+        (
+            "strategy",
+            metric,
+            f"over {found.table.first}, points",
+            "p",
+            "corrected p",
+            "verdict",
+            "forwards",
+            "generated",
+            "seconds, p50",
+            "problems",
+            "answers",
         ),
-    )  # fmt: skip
+        tuple(rows),
+    )
 
 
 def rewards(found: Analysis, task: str) -> Grid:
@@ -104,13 +121,13 @@ def texts(found: Analysis, task: str) -> Grid:
 
 def latency(found: Analysis, task: str) -> Grid:
     """How long requests took."""
-    at = {(each.strategy, each.measure): each for each in found.latencies if each.task == task}
-    measured = [each for each in MEASURES if any(key == each.key for _, key in at)]
+    known = {each.measure for each in found.latencies if each.task == task}
+    measured = [each for each in MEASURES if each.key in known]
     rows = []
     for each in (each for each in found.costs if each.task == task):
         cells = []
         for measure in measured:
-            own = at.get((each.strategy, measure.key))
+            own = found.latency(task, each.strategy, measure)
             cells += [NONE, NONE] if own is None else [milliseconds(own.p50), milliseconds(own.p99)]
         rows.append((each.strategy, *cells, f"{each.answers:,}", f"{each.seconds:,.1f}"))
     return Grid(
@@ -128,7 +145,7 @@ def latency(found: Analysis, task: str) -> Grid:
 def families(found: Analysis, task: str, metric: str) -> Grid:
     """Scores by family; a sign after a score where it clearly differs from the first strategy's."""
     kinds = found.table.families(task)
-    signs = {"better": " ▲", "worse": " ▼"}
+    signs = {BETTER: " ▲", WORSE: " ▼"}
     at = {(line.strategy, line.family): line for line in found.families if line.task == task}
 
     def cell(strategy: str, family: str) -> str:
