@@ -9,6 +9,7 @@ import typer
 
 from motet_benchmarks.adapters.cli import adapters
 from motet_benchmarks.best_of.cli import best_of
+from motet_benchmarks.load.cli import serving
 from motet_benchmarks.options import (
     RESULTS,
     Amateur,
@@ -45,6 +46,7 @@ app.command()(adapters)
 app.command()(ppo)
 app.command()(best_of)
 app.command()(voices)
+app.command()(serving)
 app.command()(strategies)
 
 

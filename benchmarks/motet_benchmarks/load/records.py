@@ -1,4 +1,4 @@
-"""What a run of the load generator leaves: `load.json` as these models say, and a line of `load.csv` a request.
+"""What a run of the load generator leaves: `load.json` as these models say, and a line of `load.csv` for each request.
 
 Times are seconds, rates are per second. A latency is counted from the moment at which a request was due, so that one
 that had to wait for the client, or behind others, is charged for it.
@@ -110,6 +110,9 @@ class Figures(BaseModel):
     tokens: Annotated[
         float, Field(ge=0, description="Answers' tokens that came while it was measured, a second.")
     ]
+    answer_tokens: Annotated[
+        float | None, Field(ge=0, description="An answer's on average; none without one.")
+    ] = None
     goodput: Annotated[
         Interval | None,
         Field(description="Requests a second that were answered within every target; none without targets."),
@@ -167,15 +170,20 @@ class Load(BaseModel):
     steps: tuple[Step, ...]
     ramp: Annotated[bool, Field(description="Whether the steps are parts of one rising rate.")] = False
     seconds: Annotated[float, Field(gt=0, description="That each server was measured for in each step.")]
-    segments: Annotated[int, Field(ge=1, description="Turns of each server within a step.")]
+    segments: Annotated[int, Field(ge=1, description="Turns of each server within a step, or on the ramp.")]
     warm_up: Annotated[float, Field(ge=0, description="Seconds of load before each turn that don't count.")]
     tokens: Annotated[int, Field(ge=1, description="The longest answer.")]
+    exact: Annotated[bool, Field(description="Whether every answer was to have as many.")] = False
     stream: bool
     timeout: Annotated[float, Field(gt=0, description="Seconds after which a request has failed.")]
     max_open: Annotated[int, Field(ge=1, description="The most requests open at once.")]
     targets: Targets
     prompts: Annotated[str, Field(description="Where they come from.")]
     seed: int = 0
+    errors: Annotated[
+        Mapping[str, Mapping[str, str]],
+        Field(description="By server, what the first failure of each kind said."),
+    ] = {}
     figures: tuple[Figures, ...]
     ratios: tuple[Ratio, ...] = ()
     client: tuple[Client, ...] = ()
@@ -184,13 +192,16 @@ class Load(BaseModel):
     def read(cls, path: Path) -> Self:
         """What `path` holds. Raises BenchmarkError that names it where it can't be read."""
         try:
-            return cls.model_validate_json(path.read_bytes())
+            found = cls.model_validate_json(path.read_bytes())
         except OSError as problem:
             raise BenchmarkError(f"{path}: can't be read: {problem.strerror or problem}") from None
         except ValidationError as problem:
             first = problem.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise BenchmarkError(f"{path}: no record of a load: {place}: {first['msg']}") from None
+        if found.format != FORMAT:
+            raise BenchmarkError(f"{path}: of format {found.format}, and only {FORMAT} can be read")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +209,12 @@ class Sample:
     """One request: a line of load.csv. Moments are seconds after the start of its turn's measured part."""
 
     step: int
-    segment: int
-    """Which turn of its server within the step, or on the ramp."""
+    turn: int
+    """Which stretch of load without a pause; each server has it once."""
     server: str
     member: str
     number: int
-    """Which arrival of the turn; the same one for every server."""
+    """Which arrival of the turn, from zero; the same one for every server."""
     due: float
     """Negative while the server warms up."""
     late: float

@@ -1,0 +1,59 @@
+"""How well the client itself kept the times that it had set: where it didn't, a latency isn't the server's alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from motet_benchmarks.load.records import Client, Sample
+
+#: A client is too late when its 99th percentile exceeds so many seconds and so large a part of the median latency.
+LATE_SECONDS, LATE_PART = 0.01, 0.1
+#: Taking a place that is free takes less.
+HELD_SECONDS = 0.001
+
+
+def client_of(step: int, server: str, samples: Sequence[Sample], *, max_open: int) -> Client:
+    """What the requests of one step say of the client that sent them to `server`."""
+    late = sorted(sample.late for sample in samples)
+    p99 = late[int(0.99 * (len(late) - 1))] if late else 0.0
+    held = sum(sample.held > HELD_SECONDS for sample in samples)
+    usual = sorted(
+        sample.seconds if sample.first_token is None else sample.first_token
+        for sample in samples
+        if sample.answered
+    )
+    complaint = None
+    if held:
+        complaint = (
+            f"{held} of {len(samples)} requests waited since {max_open} were open: the server falls behind, or "
+            "--max-open is too small"
+        )
+    elif p99 > LATE_SECONDS and (not usual or p99 > LATE_PART * usual[len(usual) // 2]):
+        complaint = (
+            f"the client couldn't keep up: it turned to requests up to {1000 * p99:.0f} ms late (99th percentile), "
+            "which the latencies include"
+        )
+    return Client(
+        step=step,
+        server=server,
+        late_p99=p99,
+        late_most=max(late, default=0.0),
+        held=held,
+        most_open=_most_open(samples),
+        complaint=complaint,
+    )
+
+
+def _most_open(samples: Sequence[Sample]) -> int:
+    """The most of the requests that were open at once."""
+    turns: dict[int, list[tuple[float, int]]] = {}
+    for sample in samples:
+        begun = sample.due + sample.late + sample.held
+        turns.setdefault(sample.turn, []).extend([(begun, 1), (max(begun, sample.end), -1)])
+    most = 0
+    for events in turns.values():
+        now = 0
+        for _, change in sorted(events):
+            now += change
+            most = max(most, now)
+    return most

@@ -1,0 +1,203 @@
+"""Requests over real HTTP: counted from when they were due, whatever the server makes of those before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.load.mix import read_words
+from motet_benchmarks.load.plan import Plan
+from motet_benchmarks.load.prompts import GymPrompts
+from motet_benchmarks.load.records import Sample
+from motet_benchmarks.load.session import Measured, Session, steps_of
+from motet_benchmarks.load.testing import QueueingFake
+from motet_benchmarks.strategies.streaming import StreamingEndpoint
+from motet_benchmarks.strategies.testing import PROMPT_TOKENS, TOKENS
+from motet_benchmarks.testing import running
+
+PROMPTS = GymPrompts()
+
+
+def measured(
+    *fakes: QueueingFake, mix: str = "plain", kept: list[Measured] | None = None, **settings: Any
+) -> Measured:
+    plan = Plan(**{"seconds": 1.0, "warm_up": 0.0, "timeout": 20.0, **settings})
+    told: list[str] = []
+
+    async def run(urls: Sequence[str]) -> Measured:
+        endpoints = {f"server {place}": StreamingEndpoint(url) for place, url in enumerate(urls)}
+        for endpoint in endpoints.values():
+            await endpoint.__aenter__()
+        try:
+            session = Session(plan, endpoints, read_words(mix), PROMPTS, told.append)
+            return await session.measure((kept if kept is not None else []).append)
+        finally:
+            for endpoint in endpoints.values():
+                await endpoint.__aexit__(None, None, None)
+
+    with ExitStack() as stack:
+        found = asyncio.run(run([stack.enter_context(running(fake)).url for fake in fakes]))
+    assert len(told) == steps_of(plan, len(fakes))
+    return found
+
+
+def by_number(samples: Sequence[Sample]) -> list[Sample]:
+    return sorted(samples, key=lambda one: one.number)
+
+
+def test_a_slow_server_is_charged_for_those_that_wait_behind_others():
+    # One at a time, 0.1 s each, where twenty come a second: each waits for all before it, and still comes in time.
+    slow = QueueingFake(places=1, seconds=lambda body: 0.1)
+    samples = by_number(measured(slow, rates=(20.0,)).samples)
+    assert len(samples) > 10
+    for place, one in enumerate(samples):
+        assert one.answered
+        # No answer can have come before all those that were due first were done.
+        assert one.due + one.seconds >= samples[0].due + 0.1 * (place + 1)
+        assert one.first_token is not None
+        assert 0.1 <= one.first_token <= one.seconds
+        assert (one.tokens, one.prompt_tokens) == (TOKENS, PROMPT_TOKENS)
+    assert slow.busiest == 1
+    assert samples[-1].seconds > samples[0].seconds
+
+
+def test_a_client_that_may_open_one_request_only_says_which_were_held():
+    slow = QueueingFake(seconds=lambda body: 0.1)
+    samples = by_number(measured(slow, rates=(20.0,), max_open=1).samples)
+    assert slow.busiest == 1
+    for place, one in enumerate(samples):
+        assert one.seconds >= one.late + one.held + 0.1
+        assert one.due + one.seconds >= samples[0].due + 0.1 * (place + 1)
+    assert samples[-1].held > 0.1
+
+
+def test_every_failure_is_a_sample_of_its_kind():
+    # The first request is the trial of the mix.
+    fake = QueueingFake(ill=frozenset({2, 4}))
+    found = measured(fake, rates=(10.0,))
+    assert [one.outcome for one in by_number(found.samples)][:4] == [
+        "status 500",
+        "answered",
+        "status 500",
+        "answered",
+    ]
+    assert found.errors["server 0"]["status 500"].endswith("the fake refuses")
+    lost = next(one for one in found.samples if not one.answered)
+    assert (lost.tokens, lost.first_token, lost.per_token) == (0, None, None)
+
+    late = QueueingFake(seconds=lambda body: 0.0 if len(late.bodies) == 1 else 1.5)
+    found = measured(late, rates=(10.0,), timeout=0.3)
+    assert {one.outcome for one in found.samples} == {"timeout"}
+    assert all(one.seconds >= 0.3 for one in found.samples)
+
+    torn = QueueingFake()
+
+    def reply(body: dict[str, Any]) -> str:
+        torn.breaks = len(torn.bodies) % 2 == 0
+        return "some words"
+
+    torn.reply = reply
+    found = measured(torn, concurrency=(1,), seconds=0.5)
+    assert {one.outcome for one in found.samples} == {"answered", "no whole answer"}
+    assert "broke off" in found.errors["server 0"]["no whole answer"]
+
+
+def test_a_server_that_is_gone_ends_the_run_and_what_was_measured_is_kept():
+    kept: list[Measured] = []
+    fake = QueueingFake()
+
+    def reply(body: dict[str, Any]) -> str:
+        fake.breaks = len(fake.bodies) > 8
+        return "some words"
+
+    fake.reply = reply
+    with pytest.raises(BenchmarkError, match=r"none of \d+ requests was answered: .*broke off"):
+        measured(fake, rates=(4.0, 8.0, 16.0), kept=kept, seconds=1.0)
+    assert len(kept) >= 1
+    assert kept[-1].steps == len(kept) < 3
+    assert {one.step for one in kept[-1].samples} == set(range(kept[-1].steps))
+
+
+def test_both_servers_get_the_same_and_what_one_refuses_is_left_out_of_both():
+    motet, plain = QueueingFake(models=("toy",)), QueueingFake(models=("toy-alone",), ignores=True)
+    plain.refuses = lambda body: "no such model" if body["model"] == "tutor" else None
+    found = measured(motet, plain, mix="plain=2,contrast,tutor,sampled,best-of-4", rates=(20.0,), segments=2)
+    assert [member.strategy.name for member in found.mix] == ["plain", "sampled"]
+    assert set(found.refused) == {"contrast", "tutor", "best-of-4"}
+    assert {server for said in found.refused.values() for server in said} == {"server 1"}
+    assert "without the contrast that it was asked for" in found.refused["contrast"]["server 1"]
+    assert "no such model" in found.refused["tutor"]["server 1"]
+    arrivals = {
+        name: sorted(
+            (one.turn, one.number, one.due, one.member) for one in found.samples if one.server == name
+        )
+        for name in ("server 0", "server 1")
+    }
+    assert len(arrivals["server 0"]) > 10
+    assert arrivals["server 0"] == arrivals["server 1"]
+
+    def asked(fake: QueueingFake) -> list[str]:
+        bodies = [{**body, "model": ""} for body in fake.bodies[5:]]  # after one of each member
+        assert all("contrast" not in body for body in bodies)
+        return sorted(map(str, bodies))
+
+    assert asked(motet) == asked(plain)
+    assert {body["model"] for body in plain.bodies} == {"toy-alone", "tutor"}
+
+
+def test_the_servers_take_turns():
+    first, second = QueueingFake(), QueueingFake()
+    order: list[str] = []
+    first.seconds = lambda body: order.append("first") or 0.0  # type: ignore[func-returns-value]
+    second.seconds = lambda body: order.append("second") or 0.0  # type: ignore[func-returns-value]
+    measured(first, second, rates=(10.0,), segments=2)
+    runs = [name for place, name in enumerate(order) if place == 0 or order[place - 1] != name]
+    assert runs == ["first", "second", "first", "second", "first"]  # a trial each, A B, then B A
+
+
+def test_clients_of_a_closed_loop_ask_one_after_the_other():
+    fake = QueueingFake(seconds=lambda body: 0.05)
+    found = measured(fake, concurrency=(3,), warm_up=0.3)
+    assert fake.busiest == 3
+    assert min(one.due for one in found.samples) < 0
+    assert max(one.due for one in found.samples) < 1.0
+    assert all(one.late == 0 for one in found.samples)
+    assert sorted(one.number for one in found.samples) == list(range(len(found.samples)))
+
+
+def test_best_of_has_no_pace_and_an_unstreamed_answer_no_first_token():
+    found = measured(QueueingFake(), mix="plain,best-of-2", rates=(20.0,))
+    paces = {(one.member, one.per_token is None) for one in found.samples}
+    assert paces == {("plain", False), ("best-of-2", True)}
+    assert {one.tokens for one in found.samples} == {TOKENS}
+    unstreamed = measured(QueueingFake(), rates=(10.0,), stream=False)
+    assert {(one.first_token, one.per_token) for one in unstreamed.samples} == {(None, None)}
+
+
+@pytest.mark.parametrize(
+    ("fake", "settings", "message"),
+    [
+        (
+            QueueingFake(status=200, refuses=lambda body: "not here"),
+            {},
+            "--mix: nothing of it is served: .*not here",
+        ),
+        (QueueingFake(ill=frozenset({1})), {}, "refused with 500"),
+        (
+            QueueingFake(seconds=lambda body: 1.5),
+            {"timeout": 0.2},
+            r"plain: no answer within --timeout 0.2 s",
+        ),
+        (QueueingFake(), {"rates": (0.001,)}, "at 0.001 requests a second nothing arrives in 1 s"),
+    ],
+)
+def test_a_server_that_cannot_be_measured_ends_the_run(
+    fake: QueueingFake, settings: dict[str, Any], message: str
+):
+    with pytest.raises(BenchmarkError, match=message):
+        measured(fake, **{"rates": (5.0,), **settings})

@@ -1,0 +1,229 @@
+"""`motet bench serving` from its options to its files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from motet_benchmarks.cli import app
+from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.load.mix import read_file, read_words
+from motet_benchmarks.load.options import BUNDLED, named_urls, targets
+from motet_benchmarks.load.prompts import read
+from motet_benchmarks.load.records import LOAD_FILE, Load, Targets
+from motet_benchmarks.load.testing import QueueingFake
+from motet_benchmarks.testing import running
+
+DEAD = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], f"{DEAD} doesn't answer"),
+        (["--rate", "0,1"], "--rate 0,1: must be requests a second"),
+        (["--ramp", "1"], "--ramp 1: must be FROM:TO"),
+        (["--rate", "1", "--concurrency", "2"], "--rate, --concurrency: give exactly one"),
+        (["--concurrency", "some"], "--concurrency some: must be whole numbers"),
+        (["--mix", "plain=0"], "--mix plain=0: a share must be a number above zero"),
+        (["--mix", "plain", "--mix-file", "mix.yaml"], "--mix, --mix-file: give one of the two"),
+        (["--mix-file", "nowhere.yaml"], "--mix-file nowhere.yaml: can't be read: No such file"),
+        (["--prompts", "nowhere.jsonl"], "--prompts nowhere.jsonl: can't be read: No such file"),
+        (["--no-stream", "--ttft-target", "1"], "--ttft-target: only a stream tells"),
+        (["--e2e-target", "inf"], "--e2e-target inf: must be seconds"),
+        (["--against", "127.0.0.1:8000"], "--against 127.0.0.1:8000: must be [NAME=]URL"),
+        (["--against", DEAD], "two servers are called 127.0.0.1:9"),
+        (["--serve-options", '"open'], "--serve-options: No closing quotation"),
+    ],
+)
+def test_mistakes_are_named_with_exit_code_2(words: list[str], message: str, tmp_path: Path):
+    ran = CliRunner().invoke(app, ["serving", "--url", DEAD, *words, "--out", str(tmp_path)])
+    assert ran.exit_code == 2, ran.output
+    assert message in ran.stderr
+    assert "Traceback" not in ran.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_servers_from_end_to_end(tmp_path: Path):
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"prompt": "one | <two>"}\n\n{"messages": [{"role": "user", "content": "three"}]}\n')
+    with running(QueueingFake()) as motet, running(QueueingFake(ignores=True)) as other:
+        words = [
+            "--url",
+            f"motet={motet.url}/v1",
+            "--against",
+            f"other={other.url}",
+            "--prompts",
+            str(prompts),
+        ]
+        words += ["--rate", "20,10", "--seconds", "1", "--warm-up", "0.1", "--segments", "2", "--tokens", "9"]
+        words += ["--mix", "plain=3,sampled=1,contrast=1", "--out", str(tmp_path / "out")]
+        ran = CliRunner().invoke(app, ["serving", *words])
+    assert ran.exit_code == 0, ran.output
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        f"load.{end}" for end in ("json", "csv", "md", "png")
+    }
+    load = Load.read(tmp_path / "out" / LOAD_FILE)
+    assert [server.name for server in load.servers] == ["motet", "other"]
+    assert [step.rate for step in load.steps] == [10.0, 20.0]
+    assert [member.strategy.name for member in load.mix] == ["plain", "sampled"]
+    assert list(load.refused) == ["contrast"]
+    assert load.targets == Targets(first_token=0.5, per_token=0.1)
+    assert len(load.figures) == 2 * 2 * 3
+    by = {(one.step, one.server, one.member): one for one in load.figures}
+    for step in (0, 1):
+        both = by[step, "motet", None]
+        assert both.requests == both.answered == by[step, "other", None].requests > 0
+        assert both.requests == sum(by[step, "motet", member].requests for member in ("plain", "sampled"))
+    assert {one.server for one in load.ratios} == {"other"}
+    with (tmp_path / "out" / "load.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    counted = [row for row in rows if float(row["due"]) >= 0]
+    assert len(counted) == sum(one.requests for one in load.figures if one.member is None)
+    assert {body["messages"][-1]["content"] for body in motet.bodies} == {"one | <two>", "three"}
+    assert {(body["max_tokens"], body["ignore_eos"], body["stream"]) for body in motet.bodies} == {
+        (9, True, True)
+    }
+    page = (tmp_path / "out" / "load.md").read_text()
+    assert "contrast is left out everywhere, as other refuses it" in page
+    assert "4.0 tokens on average where ignore_eos was to give them 9" in page
+    assert "| 20/s, other / motet: all |" in page
+
+
+def test_a_ramp_and_clients_have_files_of_their_own(tmp_path: Path):
+    with running(QueueingFake()) as fake:
+        shared = ["--url", fake.url, "--warm-up", "0", "--no-ignore-eos", "--out", str(tmp_path)]
+        ran = CliRunner().invoke(app, ["serving", "--ramp", "5:20", "--seconds", "2.5", *shared])
+        assert ran.exit_code == 0, ran.output
+        ramp = Load.read(tmp_path / LOAD_FILE)
+        ran = CliRunner().invoke(
+            app, ["serving", "--concurrency", "1,2", "--seconds", "0.5", "--no-stream", *shared]
+        )
+        assert ran.exit_code == 0, ran.output
+    assert ramp.ramp
+    assert [step.rate for step in ramp.steps] == [6.5, 9.5, 12.5, 15.5, 18.5]
+    clients = Load.read(tmp_path / LOAD_FILE)
+    assert [step.concurrency for step in clients.steps] == [1, 2]
+    assert clients.targets == Targets()
+    assert {tuple(one.latency) for one in clients.figures} == {("end to end",)}
+    assert "A closed loop" in (tmp_path / "load.md").read_text()
+
+
+def test_the_first_steps_are_kept_where_the_server_dies_in_a_later_one(tmp_path: Path):
+    fake = QueueingFake()
+
+    def reply(body: dict[str, object]) -> str:
+        fake.breaks = len(fake.bodies) > 12
+        return "some words"
+
+    fake.reply = reply
+    with running(fake):
+        words = ["--rate", "8,16,32", "--seconds", "1", "--warm-up", "0", "--url", fake.url]
+        ran = CliRunner().invoke(app, ["serving", *words, "--out", str(tmp_path)])
+    assert ran.exit_code == 2
+    assert "requests was answered" in ran.stderr
+    load = Load.read(tmp_path / LOAD_FILE)
+    assert 0 < len({one.step for one in load.figures}) < len(load.steps) == 3
+    assert "breaks off before the last" in (tmp_path / "load.md").read_text()
+
+
+def test_a_mix_is_read_from_words():
+    mix = read_words("plain=3, best-of-8:reward+0.5*likelihood:sum=0.5,tutor,motet-sft/contrast")
+    assert [(member.strategy.name, member.share) for member in mix] == [
+        ("plain", 3),
+        ("best-of-8:reward+0.5*likelihood:sum", 0.5),
+        ("tutor", 1),
+        ("motet-sft/contrast", 1),
+    ]
+    assert mix[1].strategy.best_of == {"n": 8, "by": "reward+0.5*likelihood:sum"}
+    assert (mix[3].strategy.model, mix[3].strategy.contrast) == ("motet-sft", True)
+    for text, message in (
+        ("", "names no strategy"),
+        ("=3", "names no strategy"),
+        ("plain=1,plain=2", "plain comes twice"),
+        ("plain=inf", "must be a number above zero"),
+        ("plain=lots", "must be a number above zero"),
+    ):
+        with pytest.raises(BenchmarkError, match=message):
+            read_words(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("- plain", "must hold members by name"),
+        ("{}", "names no strategy"),
+        ("plain: [", "not YAML"),
+        ("plain: 3", "plain: must be a mapping"),
+        ("plain: {share: true}", "plain.share: a share must be a number above zero"),
+        ("mine: {contrasts: true}", "mine.contrasts: Extra inputs"),
+        ("mine: {sampling: {stream: true}}", "mine.sampling.stream: decided by the benchmark"),
+    ],
+)
+def test_a_mix_file_that_is_none_is_named(content: str, message: str, tmp_path: Path):
+    file = tmp_path / "mix.yaml"
+    file.write_text(content)
+    with pytest.raises(BenchmarkError, match=f"--mix-file .*mix.yaml: {message}"):
+        read_file(file)
+
+
+def test_a_mix_is_read_from_a_file(tmp_path: Path):
+    file = tmp_path / "mix.yaml"
+    file.write_text(
+        "mine: {share: 2, model: tutor, sampling: {top_p: 0.9}, contrast: {strength: 1}}\nplain: {}\n"
+    )
+    mine, plain = read_file(file)
+    assert (mine.share, mine.strategy.model, mine.strategy.body()["top_p"]) == (2, "tutor", 0.9)
+    assert mine.strategy.contrast == {"strength": 1}
+    assert (plain.share, plain.strategy.name) == (1, "plain")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", ":3: no JSON: Expecting property name"),
+        ("[]", ":3: Input should be a valid dictionary"),
+        ("{}", ":3: Value error, needs either prompt or messages"),
+        ('{"prompt": "a", "messages": [{"role": "user"}]}', ":3: Value error, needs either"),
+        ('{"prompt": 3}', ":3: prompt: Input should be a valid string"),
+        ('{"messages": [{"content": "a"}]}', r":3: messages.0.role: Field required"),
+    ],
+)
+def test_a_prompt_that_is_none_is_named_with_its_line(line: str, message: str, tmp_path: Path):
+    file = tmp_path / "prompts.jsonl"
+    file.write_text(f'{{"prompt": "good\u2028one"}}\n\n{line}\n')
+    with pytest.raises(BenchmarkError, match=message):
+        read(str(file))
+    file.write_text("\n")
+    with pytest.raises(BenchmarkError, match="holds no prompt"):
+        read(str(file))
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(BenchmarkError, match="not UTF-8"):
+        read(str(file))
+
+
+def test_servers_are_called_as_told_or_by_their_place():
+    assert named_urls(None, ["http://h:1/v1"]) == {BUNDLED: None, "h:1": "http://h:1/v1"}
+    assert named_urls("http://a/?x=y", ["b=https://b:2"]) == {"a": "http://a/?x=y", "b": "https://b:2"}
+    for told in ("", "ftp://a", "name=", "name=b:2", "http://[", "http://a:many"):
+        with pytest.raises(BenchmarkError, match=r"--url .*: must be"):
+            named_urls(told, [])
+
+
+def test_targets_default_to_those_of_streams():
+    assert targets(None, None, None, stream=True) == Targets(first_token=0.5, per_token=0.1)
+    assert targets(None, None, 3.0, stream=True) == Targets(end_to_end=3.0)
+    assert targets(None, None, None, stream=False) == Targets()
+
+
+def test_a_record_that_is_none_is_named(tmp_path: Path):
+    file = tmp_path / LOAD_FILE
+    with pytest.raises(BenchmarkError, match="can't be read"):
+        Load.read(file)
+    file.write_text(json.dumps({"format": 1}))
+    with pytest.raises(BenchmarkError, match="no record of a load: command: Field required"):
+        Load.read(file)
