@@ -84,9 +84,9 @@ def asked_contrast(strength: float | None, plausibility: float | None) -> Contra
         raise BenchmarkError(f"--{problem['loc'][0]}: {problem['msg']}, got {problem['input']}") from None
 
 
-def server_options(options: str) -> list[str]:
-    """The words of --serve-options, as a shell parts them. Raises BenchmarkError for a quotation that isn't closed."""
+def server_options(options: str, option: str = "--serve-options") -> list[str]:
+    """The words of ``option``, as a shell parts them. Raises BenchmarkError for a quotation that isn't closed."""
     try:
         return shlex.split(options)
     except ValueError as problem:
-        raise BenchmarkError(f"--serve-options: {problem}") from None
+        raise BenchmarkError(f"{option}: {problem}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from motet_benchmarks.errors import BenchmarkError
@@ -30,6 +30,8 @@ class Question:
     task: Task
     problem: Problem
     draw: int
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that the task asks with; the strategy's count where both have one."""
 
     @property
     def key(self) -> Key:
@@ -80,6 +82,7 @@ def body_of(question: Question, run: Run) -> dict[str, Any]:
         # The candidates' texts say how many of the tokens are the answer's own.
         body["best_of"] = {**best_of, "candidates": True}
     return {
+        **question.asked,
         "model": strategy.model or run.model,
         "messages": [dict(message) for message in question.problem.messages],
         **body,
@@ -95,9 +98,9 @@ def seed_of(question: Question, seed: int) -> int:
 
 def check_applied(strategy: Strategy, said: Said) -> None:
     """Raises Ignored where the endpoint doesn't say that it has done what the strategy asks for."""
-    for field, asked in (("contrast", strategy.contrast), ("best_of", strategy.best_of)):
-        if asked is not None and not said.motet.get(field):
-            raise Ignored(f"{CHAT}: answered without the {field} that it was asked for")
+    for name, asked in (("contrast", strategy.contrast), ("best_of", strategy.best_of)):
+        if asked is not None and not said.motet.get(name):
+            raise Ignored(f"{CHAT}: answered without the {name} that it was asked for")
 
 
 def _sample(question: Question, said: Said, score: float | None, reward: float | None) -> Sample:

@@ -47,7 +47,11 @@ def strategies(
         str | None, typer.Option(help="Models, with commas between: every strategy with every one.")
     ] = None,
     tasks: Annotated[
-        str, typer.Option(help="Tasks, with commas between: gym, FILE.jsonl, gsm8k:FILE.")
+        str,
+        typer.Option(
+            help="Tasks, with commas between: gym, FILE.jsonl, gsm8k:FILE, and lm-eval:TASK, lm-eval:TASK:METRIC or "
+            "lm-eval:TASK:METRIC:FILTER for what an installed lm_eval knows, a task's FILE.yaml among them."
+        ),
     ] = "gym",
     grader: Annotated[
         str,
@@ -57,8 +61,14 @@ def strategies(
         ),
     ] = "exact",
     limit: Annotated[
-        int | None, typer.Option(min=1, help="The first so many lines of each file; all when left out.")
+        int | None,
+        typer.Option(
+            min=1, help="The first so many lines of each file and of lm_eval's tasks; all when left out."
+        ),
     ] = None,
+    lm_eval_options: Annotated[
+        str, typer.Option(help='Further options of lm_eval, such as "--num_fewshot 5".')
+    ] = "",
     count: Annotated[int, typer.Option(min=1, help="Test problems of each family of the gym.")] = 4,
     families: Annotated[
         str | None, typer.Option(help="Families of the gym, with commas between; all when left out.")
@@ -97,6 +107,7 @@ def strategies(
             limit=limit,
             grader=grader,
             seed=seed,
+            lm_eval=tuple(server_options(lm_eval_options, "--lm-eval-options")),
         )
         plan = Plan(
             wanted=wanted(

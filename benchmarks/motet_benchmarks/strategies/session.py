@@ -11,6 +11,8 @@ from motet_benchmarks.errors import BenchmarkError, Refused
 from motet_benchmarks.strategies.asking import Asker, Ignored, Question, graded
 from motet_benchmarks.strategies.declare import sampled
 from motet_benchmarks.strategies.folder import RunFolder, key_of
+from motet_benchmarks.strategies.lm_eval import LmEvalTask
+from motet_benchmarks.strategies.lm_eval import ask as ask_lm_eval
 from motet_benchmarks.strategies.records import Run, Strategy
 from motet_benchmarks.strategies.tasks.task import GraderError, Task
 
@@ -47,27 +49,35 @@ class Session:
         until then is in the folder.
         """
         run = self.folder.run
+        ours = [task for task in self.tasks if not isinstance(task, LmEvalTask)]
         for strategy in run.strategies:
             wanted = questions_of(run, strategy, self.tasks)
             missing = [question for question in wanted if question.key not in self.folder.samples]
             self.done(len(wanted) - len(missing))
-            await self._ask(strategy, missing)
+            direct = [question for question in missing if question.task in ours]
+            await self._ask(strategy, direct, lost=len(missing))
         if len(self.folder.run.refused) == len(run.strategies):
             said = "\n".join(f"  {name}: {reason}" for name, reason in self.folder.run.refused.items())
             raise BenchmarkError(f"{self.asker.endpoint.url} serves none of the strategies:\n{said}")
 
-    async def _ask(self, strategy: Strategy, questions: Sequence[Question]) -> None:
-        """The first question alone, so that a strategy that is refused costs one request."""
+    async def _ask(self, strategy: Strategy, questions: Sequence[Question], *, lost: int) -> None:
+        """The first question alone, so that a strategy that is refused costs one request; then lm_eval's tasks.
+
+        A refusal settles all of the ``lost`` questions that are left.
+        """
         places = asyncio.Semaphore(self.concurrency)
         settled = 0
 
-        async def one(question: Question) -> None:
+        def settle(count: int) -> None:
             nonlocal settled
+            settled += count
+            self.done(count)
+
+        async def one(question: Question) -> None:
             async with places:
                 sample, complaint = await self.asker.ask(question)
             self.folder.add(sample)
-            settled += 1
-            self.done(1)
+            settle(1)
             if complaint is not None:
                 raise complaint
 
@@ -75,11 +85,20 @@ class Session:
             if questions:
                 await one(questions[0])
                 await together([one(question) for question in questions[1:]])
+            await ask_lm_eval(
+                self.asker,
+                self.folder,
+                strategy,
+                [task for task in self.tasks if isinstance(task, LmEvalTask)],
+                draws=self.asker.run.draws if sampled(strategy) else 1,
+                concurrency=self.concurrency,
+                done=settle,
+            )
         except (Refused, Ignored) as refusal:
             if isinstance(refusal, Refused) and refusal.status not in REFUSALS:
                 raise
             self.folder.refuse(strategy.name, str(refusal))
-            self.done(len(questions) - settled)
+            self.done(lost - settled)
         else:
             self.folder.refuse(strategy.name, None)
 
@@ -87,12 +106,19 @@ class Session:
 def regrade(folder: RunFolder, tasks: Sequence[Task]) -> None:
     """Gives kept answers the grades of today's graders, so that one that was mended between two runs counts for all.
 
-    Raises the complaint of a grader that raises, when all others are graded.
+    What lm_eval has graded keeps its grade. Raises the complaint of a grader that raises, when all others are graded.
     """
-    places = {(task.name, problem.id): (task, problem) for task in tasks for problem in task.problems}
+    places = {
+        (task.name, problem.id): (task, problem)
+        for task in tasks
+        if not isinstance(task, LmEvalTask)
+        for problem in task.problems
+    }
     changed = []
     complaints: list[GraderError] = []
     for sample in folder.samples.values():
+        if (sample.task, sample.problem) not in places:
+            continue
         task, problem = places[sample.task, sample.problem]
         score, complaint = graded(task, problem, sample.text)
         if complaint is not None:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.strategies.lm_eval import LmEvalTask
+from motet_benchmarks.strategies.lm_eval_process import PREFIX
 from motet_benchmarks.strategies.tasks.of_file import FileTask
 from motet_benchmarks.strategies.tasks.of_gsm8k import Gsm8kTask
 from motet_benchmarks.strategies.tasks.of_gym import GymTask
 from motet_benchmarks.strategies.tasks.task import Task
 
 #: How --tasks looks, for help and errors.
-TASKS = "gym, FILE.jsonl or gsm8k:FILE"
+TASKS = f"gym, FILE.jsonl, gsm8k:FILE or {PREFIX}TASK"
 
 
 _GSM8K = "gsm8k:"
@@ -28,9 +30,11 @@ class Choosing:
     """Of each family of the gym."""
     families: tuple[str, ...] | None = None
     limit: int | None = None
-    """The first so many of each file; all where None."""
+    """The first so many of each file and of each of lm_eval's tasks; all where None."""
     grader: str = "exact"
     """Of a user's own files."""
+    lm_eval: tuple[str, ...] = ()
+    """Further options of lm_eval."""
     seed: int = 0
 
 
@@ -50,6 +54,8 @@ def _task(word: str, choosing: Choosing) -> Task:
         return GymTask(count=choosing.count, seed=choosing.seed, families=choosing.families)
     if word.startswith(_GSM8K):
         return Gsm8kTask(Path(word.removeprefix(_GSM8K)), limit=choosing.limit)
+    if word.startswith(PREFIX):
+        return LmEvalTask(word, limit=choosing.limit, options=choosing.lm_eval)
     if word.endswith(".jsonl"):
         return FileTask(Path(word), grader=choosing.grader, limit=choosing.limit)
     raise BenchmarkError(f"--tasks {word}: must be {TASKS}")
