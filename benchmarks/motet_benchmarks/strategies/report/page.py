@@ -80,7 +80,7 @@ def markdown(found: Analysis, parts: Sequence[Section]) -> str:
     lines = [
         "# Strategies",
         summary.asked(found),
-        f"`{run.command}` on {summary.circumstances(found)}.",
+        f"`{run.command}` on {summary.where(run.circumstances)}.",
         "Plots and answers side by side are in `report.html`, all figures in `report.json`.",
         _bullets(summary.cautions(found)),
     ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from motet_benchmarks.comparisons import BETTER, LEVEL, MCNEMAR, NO_DIFFERENCE, SIGN_FLIP, WORSE
 from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.strategies.report import tables
@@ -18,9 +21,8 @@ def asked(found: Analysis) -> str:
     return f"{len(run.strategies)} strategies on {problems}{draws}, asked of {where} (model {run.model})."
 
 
-def circumstances(found: Analysis) -> str:
-    """The machine and versions, as the run recorded them."""
-    recorded = dict(found.table.run.circumstances)
+def where(recorded: Mapping[str, Any]) -> str:
+    """The machine and versions, as a benchmark recorded them."""
     try:
         return Circumstances(**recorded).sentence()
     except (TypeError, AttributeError):  # recorded by another version

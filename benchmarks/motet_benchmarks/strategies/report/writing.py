@@ -9,6 +9,7 @@ from pathlib import Path
 
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.strategies.report.analysis import analyse
+from motet_benchmarks.strategies.report.joined import joined
 from motet_benchmarks.strategies.report.page import html, markdown, sections
 from motet_benchmarks.strategies.report.reading import read
 
@@ -19,7 +20,7 @@ def write(folder: Path) -> list[Path]:
     Raises BenchmarkError where the folder holds no run, or can't be written to.
     """
     found = analyse(read(folder))
-    parts = sections(found)
+    parts = [*sections(found), *joined(folder, found)]
     return replace(
         folder,
         {
