@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.errors import BenchmarkError, Refused
 from motet_benchmarks.strategies.cost import cost_of
 from motet_benchmarks.strategies.declare import sampled
 from motet_benchmarks.strategies.declined import declined
@@ -56,7 +56,11 @@ class Asker:
             Ignored: it has answered without the contrast or the best-of that was asked for.
             BenchmarkError: it doesn't answer, or not as an OpenAI endpoint does.
         """
-        said = await self.endpoint.say(body_of(question, self.run), stream=self.stream)
+        try:
+            said = await self.endpoint.say(body_of(question, self.run), stream=self.stream)
+        except Refused as refusal:
+            where = f"{question.task.name}, problem {question.problem.id}"
+            raise Refused(f"{where}: {refusal}", refusal.status) from None
         check_applied(question.strategy, said)
         reward = None
         if self.judge is not None:
@@ -109,7 +113,7 @@ def _sample(question: Question, said: Said, score: float | None, reward: float |
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise BenchmarkError(f"{CHAT}: motet isn't what a motet server says: {error!r}") from None
     per_token = None
-    if said.first is not None and said.last is not None and said.pieces > 1 and cost.answer > 1:
+    if said.first is not None and said.last is not None and cost.answer > 1:
         per_token = (said.last - said.first) / (cost.answer - 1)
     last: Mapping[str, str] = question.problem.messages[-1]
     return Sample(

@@ -35,7 +35,7 @@ class Said:
     first: float | None = None
     """The first token; None unstreamed."""
     last: float | None = None
-    """The last token; None unstreamed."""
+    """The last token, which may have ended the answer without any text; None unstreamed."""
     pieces: int = 0
     """Parts of a stream that brought text."""
 
@@ -107,10 +107,10 @@ class StreamingEndpoint(Endpoint):
                 said.text += delta.get("content") or ""
                 if any(delta.get(name) for name in _TEXTS):
                     said.first = now if said.first is None else said.first
-                    said.last = now
                     said.pieces += 1
                 if choice.get("finish_reason"):
                     said.finish, ended = str(choice["finish_reason"]), True
+                    said.last = now
             if payload.get("usage"):
                 _count(said, payload["usage"])
                 counted = True

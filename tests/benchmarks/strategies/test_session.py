@@ -127,6 +127,7 @@ def test_a_refusal_in_the_middle_keeps_what_was_answered(measured: Callable[...,
         concurrency=1,
     )
     assert list(run.refused) == ["contrast"]
+    assert run.refused["contrast"].startswith("sums, problem 4: ")
     assert [one.strategy for one in samples_in(tmp_path / "run")] == ["plain"] * 4 + ["contrast"] * 3
 
 
