@@ -229,7 +229,7 @@ def everything(
     seed: Seed = 0,
     out: Out = RESULTS,
 ) -> None:
-    """Everything but adapters, best-of and voices, on the bundled models, in about fifteen minutes on two CPU cores."""
+    """Kernels, contrast, overhead and PPO, on the bundled models, in about fifteen minutes on two CPU cores."""
     import asyncio
     from dataclasses import replace
 

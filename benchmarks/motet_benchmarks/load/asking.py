@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,6 @@ class Asker:
         endpoint: entered already.
         mix: who asks how; an order names its member by its place.
         plan: how much, how long.
-        done: called after every request.
         errors: what the first failure of each kind said.
     """
 
@@ -36,7 +35,6 @@ class Asker:
     endpoint: StreamingEndpoint
     mix: Sequence[Member]
     plan: Plan
-    done: Callable[[], None] = lambda: None
     errors: dict[str, str] = field(default_factory=dict)
 
     def body(self, order: Order) -> dict[str, Any]:
@@ -142,7 +140,6 @@ class Asker:
         if said is None or outcome != ANSWERED:
             said, tokens, pace = Said(), 0, None
             self.errors.setdefault(outcome, problem)
-        self.done()
         return Sample(
             step=turn.step(due),
             turn=turn.number,

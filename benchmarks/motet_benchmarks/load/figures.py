@@ -72,6 +72,11 @@ def good(sample: Sample, targets: Targets) -> bool:
     return sample.answered and all(value is None or limit is None or value <= limit for value, limit in held)
 
 
+def blocks_of(segments: int) -> int:
+    """The blocks of a step that has so many turns, each cut into equally many."""
+    return -(-BLOCKS // segments) * segments
+
+
 class Reckoning:
     """The figures of the whole steps of a plan, from its samples."""
 
@@ -92,8 +97,7 @@ class Reckoning:
         }
         self._targeted = plan.targets != NO_TARGETS
         self._by_server = {name: [one for one in samples if one.server == name] for name in servers}
-        # Enough blocks in all; each turn's windows are cut into equally many.
-        self._cuts = -(-BLOCKS // plan.segments)
+        self._cuts = blocks_of(plan.segments) // plan.segments
         self._known: dict[tuple[int, str, str | None], Drawn] = {}
 
     def figures(self) -> tuple[Figures, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from motet_benchmarks import results
+from motet_benchmarks.load.figures import blocks_of
 from motet_benchmarks.load.plot import plot
 from motet_benchmarks.load.records import METRICS, STEM, Figures, Load, Sample
 from motet_benchmarks.machine import Circumstances
@@ -201,8 +202,8 @@ def _method(load: Load) -> list[str]:
         f"or without a whole answer {load.timeout:g} s after it was due; latencies are of the others. "
         + (f"Goodput: requests answered with {' and '.join(told)}. " if told else "")
         + "Best-of answers have no latency per token, as they are streamed once all candidates are there. Intervals "
-        "are the bootstrap's over blocks of time, since requests that are near each other share a queue. The client "
-        "may share the machine with the server.",
+        f"are the bootstrap's over {blocks_of(load.segments)} blocks of time in each step, since requests that are "
+        "near each other share a queue. The client may share the machine with the server.",
     ]
 
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from motet_benchmarks.strategies.testing import StrategiesFake
 
@@ -17,17 +17,21 @@ class QueueingFake(StrategiesFake):
 
     Attributes:
         places: requests that it thinks about at once.
-        ill: of the requests so far, which ones it answers with 500, the first being 1.
+        ill: which requests it answers with 500, the first being 1.
+        asked: how many there were.
     """
 
     places: int = 1000
     ill: frozenset[int] = frozenset()
+    asked: int = 0
     _free: asyncio.Semaphore | None = field(default=None, repr=False)
 
     async def answer(self, request: Request) -> Response:
         """A chat completion, once there is a place."""
         if self._free is None:
             self._free = asyncio.Semaphore(self.places)
+        self.asked += 1
+        if self.asked in self.ill:
+            return JSONResponse({"error": {"message": "the fake is ill"}}, status_code=500)
         async with self._free:
-            self.status = 500 if len(self.bodies) + 1 in self.ill else 200
             return await super().answer(request)
