@@ -9,7 +9,6 @@ from typing import Any
 
 from motet_benchmarks.errors import BenchmarkError, Refused
 from motet_benchmarks.strategies.cost import cost_of
-from motet_benchmarks.strategies.declare import sampled
 from motet_benchmarks.strategies.declined import declined
 from motet_benchmarks.strategies.folder import Key
 from motet_benchmarks.strategies.records import Run, Sample, Strategy
@@ -90,7 +89,7 @@ def body_of(question: Question, run: Run) -> dict[str, Any]:
         "model": strategy.model or run.model,
         "messages": [dict(message) for message in question.problem.messages],
         **body,
-        **({"seed": seed_of(question, run.seed)} if sampled(strategy) else {}),
+        **({"seed": seed_of(question, run.seed)} if not strategy.greedy else {}),
     }
 
 

@@ -128,7 +128,9 @@ def _named(word: str, known: Mapping[str, Strategy]) -> Strategy:
         found = known.get(rest) or built_in(rest)
         if model and found is not None:
             return found.model_copy(update={"name": word, "model": model})
-    return _strategy(word, Declared(model=word))
+    # Candidates of a preset can't be greedy either.
+    drawn = _BEST_OF.fullmatch(word.rpartition(":")[2]) is not None
+    return _strategy(word, Declared(model=word, sampling=dict(DRAWN if drawn else GREEDY)))
 
 
 def check_models(
@@ -146,11 +148,6 @@ def check_models(
                 f"--strategies {one.name}: no strategy, and no model of the endpoint; there are {WORDS}, "
                 f"MODEL/STRATEGY, and the models {', '.join(models)}"
             )
-
-
-def sampled(strategy: Strategy) -> bool:
-    """Whether its answers to the same problem may differ."""
-    return strategy.sampling.get("temperature") != 0
 
 
 def _strategy(name: str, read: Declared) -> Strategy:

@@ -46,6 +46,11 @@ class Strategy(BaseModel):
         Mapping[str, float], Field(description="Where in the sweep: strength, plausibility, n.")
     ] = {}
 
+    @property
+    def greedy(self) -> bool:
+        """Whether another answer to the same problem would be the same."""
+        return self.sampling.get("temperature") == 0
+
     def body(self) -> dict[str, Any]:
         """What it adds to a request, the model apart."""
         asked = {"contrast": self.contrast, "best_of": self.best_of}
@@ -77,7 +82,7 @@ class Run(BaseModel):
         tuple[Strategy, ...], Field(description="In the order asked for; the first is compared with.")
     ]
     tasks: tuple[TaskRecord, ...]
-    draws: Annotated[int, Field(ge=1, description="Answers to each problem by each strategy.")] = 1
+    draws: Annotated[int, Field(ge=1, description="Answers to each problem by each strategy that isn't greedy.")] = 1
     seed: int = 0
     judge: Annotated[
         str | None, Field(description="Who gave rewards: a reward's name; none where nobody did.")
@@ -85,6 +90,10 @@ class Run(BaseModel):
     refused: Annotated[
         Mapping[str, str], Field(description="Strategies that the endpoint doesn't serve, and what it said.")
     ] = {}
+
+    def draws_of(self, strategy: Strategy) -> int:
+        """How many answers to each problem `strategy` gives."""
+        return 1 if strategy.greedy else self.draws
 
     def fingerprint(self) -> str:
         """SHA-256 of all that decides which answers are asked for."""

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from motet_benchmarks.endpoint import together
 from motet_benchmarks.errors import BenchmarkError, Refused
 from motet_benchmarks.strategies.asking import Asker, Ignored, Question, graded
-from motet_benchmarks.strategies.declare import sampled
-from motet_benchmarks.strategies.folder import RunFolder, key_of
+from motet_benchmarks.strategies.folder import RunFolder
 from motet_benchmarks.strategies.lm_eval import LmEvalTask
 from motet_benchmarks.strategies.lm_eval import ask as ask_lm_eval
 from motet_benchmarks.strategies.records import Run, Strategy
@@ -21,13 +20,12 @@ REFUSALS = frozenset({400, 404, 413, 422})
 
 
 def questions_of(run: Run, strategy: Strategy, tasks: Sequence[Task]) -> list[Question]:
-    """All that `strategy` is asked: greedy answers are drawn once, since another draw would be the same."""
-    draws = run.draws if sampled(strategy) else 1
+    """All that `strategy` is asked."""
     return [
         Question(strategy, task, problem, draw)
         for task in tasks
         for problem in task.problems
-        for draw in range(draws)
+        for draw in range(run.draws_of(strategy))
     ]
 
 
@@ -90,7 +88,7 @@ class Session:
                 self.folder,
                 strategy,
                 [task for task in self.tasks if isinstance(task, LmEvalTask)],
-                draws=self.asker.run.draws if sampled(strategy) else 1,
+                draws=self.asker.run.draws_of(strategy),
                 concurrency=self.concurrency,
                 done=settle,
             )
@@ -125,7 +123,6 @@ def regrade(folder: RunFolder, tasks: Sequence[Task]) -> None:
             complaints.append(complaint)
         if score != sample.score:
             changed.append(sample.model_copy(update={"score": score}))
-    assert all(key_of(sample) in folder.samples for sample in changed)
     if changed:
         folder.replace(changed)
     if complaints:

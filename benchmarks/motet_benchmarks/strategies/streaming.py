@@ -43,20 +43,33 @@ class Said:
 class StreamingEndpoint(Endpoint):
     """An endpoint whose answers are timed token by token where it streams them."""
 
+    _streams = True
+    """Until it refuses a stream for being one."""
+
     async def say(self, body: Mapping[str, Any], *, stream: bool = True) -> Said:
         """The first choice of the answer to ``body``.
 
-        Where the endpoint answers a request for a stream in one piece, that is taken as it is.
+        Where the endpoint answers a request for a stream in one piece, that is taken as it is; where it refuses
+        streams, nothing is streamed from then on.
 
         Raises:
             Refused: the endpoint answers with an error.
             BenchmarkError: it doesn't answer, breaks off, or its answer isn't OpenAI's.
         """
+        if not (stream and self._streams):
+            return await self._say(dict(body))
+        try:
+            return await self._say({**body, "stream": True, "stream_options": {"include_usage": True}})
+        except Refused as refusal:
+            if refusal.status not in (400, 422) or "stream" not in str(refusal):
+                raise
+        said = await self._say(dict(body))
+        self._streams = False
+        return said
+
+    async def _say(self, asked: dict[str, Any]) -> Said:
         if self._client is None:
             raise RuntimeError("enter the endpoint before asking it")
-        asked = dict(body)
-        if stream:
-            asked |= {"stream": True, "stream_options": {"include_usage": True}}
         said, begun = Said(), time.perf_counter()
         try:
             async with self._client.stream("POST", CHAT, json=asked) as response:

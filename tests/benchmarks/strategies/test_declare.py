@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.strategies.declare import built_in, named, read_file, read_option, sampled
+from motet_benchmarks.strategies.declare import built_in, named, read_file, read_option
 from motet_benchmarks.strategies.records import Strategy
 from motet_decoding.best_of.request import parse_best_of
 from motet_decoding.contrast import Contrast, parse_contrast
@@ -43,6 +43,11 @@ def test_other_words_are_no_strategies_but_models(word: str):
     assert (strategy.model, strategy.body()) == (word, {"temperature": 0})
 
 
+def test_a_preset_of_candidates_is_drawn_and_others_are_greedy():
+    found = named(["sft:best-of-4", "sft:contrast"], {})
+    assert [one.body() for one in found] == [{"temperature": 1}, {"temperature": 0}]
+
+
 def test_models_have_slashes_too():
     mine = Strategy(name="mine", contrast={"strength": 2})
     words = ["org/model/mine", "org/model/best-of-2:reward:org/judge", "sft/contrast:base", "org/model"]
@@ -70,7 +75,7 @@ def test_a_file_declares_strategies_in_its_order(tmp_path: Path):
     )
     assert found["none"].body() == {"temperature": 0}
     assert found["many"].body() == {"temperature": 0.5, "best_of": 4}
-    assert [sampled(one) for one in found.values()] == [True, False, False, True]
+    assert [one.greedy for one in found.values()] == [False, True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,18 @@ def test_an_answer_in_one_piece_has_no_times_of_tokens(streams: bool, stream: bo
     assert ("stream" in fake.bodies[0]) is stream
 
 
+def test_an_endpoint_that_refuses_streams_is_asked_without_them():
+    fake = StrategiesFake(refuses=lambda body: "stream_options: unknown" if body.get("stream") else None)
+
+    async def ask() -> list[str]:
+        async with StreamingEndpoint(fake.url) as endpoint:
+            return [(await endpoint.say(BODY)).text for _ in range(2)]
+
+    with running(fake):
+        assert asyncio.run(ask()) == ["words"] * 2
+    assert ["stream" in body for body in fake.bodies] == [True, False, False]
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_refusal_says_what_the_endpoint_said(stream: bool):
     fake = StrategiesFake(refuses=lambda body: "contrast.strength: too much")

@@ -24,8 +24,12 @@ class Recorded:
 
     def expected(self) -> int:
         """How many answers a run to its end would have."""
-        served = sum(strategy.name not in self.run.refused for strategy in self.run.strategies)
-        return served * self.run.draws * sum(task.problems for task in self.run.tasks)
+        draws = sum(
+            self.run.draws_of(strategy)
+            for strategy in self.run.strategies
+            if strategy.name not in self.run.refused
+        )
+        return draws * sum(task.problems for task in self.run.tasks)
 
 
 def read(folder: Path) -> Recorded:
