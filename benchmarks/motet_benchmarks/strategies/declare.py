@@ -23,6 +23,9 @@ OURS = frozenset(
     {"messages", "prompt", "model", "stream", "stream_options", "n", "seed", "contrast", "best_of"}
 )
 
+#: Characters of a name.
+LONGEST_NAME = 120
+
 #: How the built-in words look, for help and errors.
 WORDS = (
     "plain, sampled, contrast, contrast:base, contrast:ADAPTER, layers:low, layers:high, best-of-8 (or another "
@@ -100,15 +103,18 @@ def declared(name: str, value: Any, where: str) -> Strategy:
     """A strategy that somebody has written down. Raises BenchmarkError naming `where`, `name` and the key."""
     try:
         read = Declared.model_validate(value, strict=True)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
         if taken := sorted(OURS & read.sampling.keys()):
             raise BenchmarkError(
                 f"{where}: {name}.sampling.{taken[0]}: decided by the benchmark; leave it out"
             )
         return _strategy(name, read)
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join([name, *map(str, problem["loc"])])
-        raise BenchmarkError(f"{where}: {place}: {problem['msg']}") from None
+        first = error.errors()[0]
+        place = ".".join([name, *map(str, first["loc"])])
+        raise BenchmarkError(f"{where}: {place}: {first['msg']}") from None
+    except (TypeError, ValueError) as problem:
+        raise BenchmarkError(f"{where}: {name}: can't be said in JSON: {problem}") from None
 
 
 def named(words: Sequence[str], known: Mapping[str, Strategy]) -> list[Strategy]:
@@ -133,6 +139,14 @@ def _named(word: str, known: Mapping[str, Strategy]) -> Strategy:
     return _strategy(word, Declared(model=word, sampling=dict(DRAWN if drawn else GREEDY)))
 
 
+def check_name(name: str) -> None:
+    """Raises BenchmarkError for a name that no table has room for."""
+    if not 1 <= len(name) <= LONGEST_NAME:
+        raise BenchmarkError(
+            f"--strategies {name:.40}...: a name of {len(name)} characters; at most {LONGEST_NAME}"
+        )
+
+
 def check_models(
     strategies: Sequence[Strategy], models: Sequence[str], known: Mapping[str, Strategy]
 ) -> None:
@@ -151,6 +165,7 @@ def check_models(
 
 
 def _strategy(name: str, read: Declared) -> Strategy:
+    check_name(name)
     drawn = DRAWN if read.best_of is not None else GREEDY
     contrast = None if read.contrast is False else read.contrast
     return Strategy(

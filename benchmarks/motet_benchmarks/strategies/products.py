@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.strategies.declare import check_name
 from motet_benchmarks.strategies.records import Strategy
 
 #: What can be swept over, and which part of a request it belongs to.
@@ -75,9 +76,11 @@ def swept(strategy: Strategy, axes: Mapping[str, Sequence[float]]) -> list[Strat
 
 
 def check_names(strategies: Sequence[Strategy]) -> None:
-    """Raises BenchmarkError where there are none, or two of one name."""
+    """Raises BenchmarkError where there are none, two of one name, or one whose name is too long."""
     if not strategies:
         raise BenchmarkError("--strategies: nothing to try; name a strategy")
+    for one in strategies:
+        check_name(one.name)
     name, count = Counter(one.name for one in strategies).most_common(1)[0]
     if count > 1:
         raise BenchmarkError(f"--strategies: {count} strategies are called {name}")

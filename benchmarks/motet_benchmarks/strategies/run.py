@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
 
+from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.pair import PAIR, Pair
 from motet_benchmarks.progress import Steps, waiting
@@ -63,7 +64,11 @@ async def measure(
         )
         path = plan.place(run)
         with RunFolder(path, run) as folder:
-            await _asked(plan, folder, endpoint)
+            try:
+                await _asked(plan, folder, endpoint)
+            except BenchmarkError as error:
+                kept = f"{len(folder.samples):,} answers are in {path}; the same command goes on from there"
+                raise BenchmarkError(f"{error}\n{kept}" if folder.samples else str(error)) from None
             return path, folder.run
 
 

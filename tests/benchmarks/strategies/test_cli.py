@@ -68,6 +68,7 @@ def test_strategies_from_end_to_end(tmp_path: Path):
     ("words", "message"),
     [
         (["--families", "juggling"], "--families: unknown juggling"),
+        (["--families", ","], "--families: names no family"),
         (["--tasks", "chess"], "--tasks chess: must be gym"),
         (["--tasks", ","], "--tasks: nothing to ask"),
         (["--strategy", "mine"], "--strategy mine: must be NAME=JSON"),

@@ -89,6 +89,9 @@ def test_a_file_declares_strategies_in_its_order(tmp_path: Path):
         ("off: {}", "False must be a text to YAML"),
         ("a: {temperature: 1}", "a.temperature: Extra inputs are not permitted"),
         ("a: {best_of: many}", "a.best_of"),
+        ("a: {sampling: {stop: 2020-02-02}}", "a: can't be said in JSON"),
+        ("a: {contrast: {strength: .nan}}", "a: can't be said in JSON"),
+        (f"{'a' * 121}: {{}}", "a name of 121 characters; at most 120"),
         ("a: {sampling: {seed: 1}}", "a.sampling.seed: decided by the benchmark"),
         ("a: {sampling: {contrast: true}}", "a.sampling.contrast: decided by the benchmark"),
     ],
@@ -96,7 +99,7 @@ def test_a_file_declares_strategies_in_its_order(tmp_path: Path):
 def test_mistakes_in_a_file(content: str, message: str, tmp_path: Path):
     file = tmp_path / "mine.yaml"
     file.write_text(content, encoding="utf-8")
-    with pytest.raises(BenchmarkError, match=f"--strategies .*mine.yaml: {message}"):
+    with pytest.raises(BenchmarkError, match=f"--strategies .*{message}"):
         read_file(file)
 
 

@@ -104,5 +104,7 @@ def test_a_word_that_is_nothing_is_told():
         BenchmarkError, match="--strategies contrst: no strategy, and no model of the endpoint"
     ):
         found("plain,contrst")
+    with pytest.raises(BenchmarkError, match=r"a name of 12[0-9] characters; at most 120"):
+        found(f"contrast:{'a' * 100}", sweeps=[f"contrast:{'a' * 100} strength=0.25"])
     with pytest.raises(BenchmarkError, match="2 strategies are called plain"):
         found("plain,plain")

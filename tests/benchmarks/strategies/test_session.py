@@ -47,7 +47,9 @@ def samples_in(folder: Path) -> list[Sample]:
 
 
 def test_the_same_command_goes_on_where_it_stopped(measured: Callable[..., Run], tmp_path: Path):
-    with pytest.raises(BenchmarkError, match="refused with 500: the fake is ill"):
+    with pytest.raises(
+        BenchmarkError, match=r"refused with 500: the fake is ill\n5 answers are in .*run; the same"
+    ):
         measured(StrategiesFake(fails=5), "plain,contrast", concurrency=1)
     samples = tmp_path / "run" / "samples.jsonl"
     kept = samples.read_bytes()

@@ -18,7 +18,7 @@ class GymTask:
         families: all where none are named.
 
     Raises:
-        BenchmarkError: for a family that the gym doesn't have.
+        BenchmarkError: for a family that the gym doesn't have, and where there is none.
     """
 
     name = "gym"
@@ -30,6 +30,8 @@ class GymTask:
             found = gym.instances("test", count=count, seed=seed, families=families)
         except ValueError as problem:
             raise BenchmarkError(f"--{problem}") from None
+        if not found:
+            raise BenchmarkError("--families: names no family")
         self._instances = {f"{one.family}/{one.key}": one for one in found}
         self.problems = [
             Problem(name, one.family, tuple(one.messages()), one.target)
