@@ -56,7 +56,7 @@ def make_run(
         skills: strategies and the share of problems that each answers right beyond 45%; those of `strategies` unless
             given. A strategy named refused is refused.
         problems: of each task.
-        draws: of each problem.
+        draws: of each problem by strategies that aren't greedy.
         seed: of the problems, and the run's.
         luck: of the answers.
         graded, judge, streamed: whether samples carry scores, rewards and times of tokens.
@@ -90,7 +90,7 @@ def make_run(
             continue
         for task in tasks:
             for problem in range(problems):
-                for draw in range(draws):
+                for draw in range(run.draws_of(strategy)):
                     right = bool(hardness[task][problem] + 0.1 * rng.standard_normal() < 0.45 + gain)
                     samples.append(
                         _sample(

@@ -41,7 +41,7 @@ def diversities(table: Table) -> list[Diversity]:
     found = []
     for task, name in table.cells():
         groups = [[sample.text for sample in answers] for answers in table.answers(task, name).values()]
-        over = DRAWS if table.run.draws > 1 else PROBLEMS
+        over = DRAWS if max(map(len, groups)) > 1 else PROBLEMS
         if over == PROBLEMS:
             groups = [[text for group in groups for text in group]]
         tokens = [[tokenise(text) for text in group] for group in groups]

@@ -82,7 +82,6 @@ def methods(found: Analysis) -> list[str]:
     """How the figures were worked out."""
     compared = sum(line.over_first is not None for line in found.lines)
     families = sum(line.over_first is not None for line in found.families)
-    over = next((each.over for each in found.diversities), DRAWS)
     return [
         f"Every strategy answers the same problems and is compared with {found.table.first} problem by problem, draws "
         "of a problem averaged. Differences have the percentile bootstrap's 95% interval over problems, 10,000 "
@@ -99,6 +98,8 @@ def methods(found: Analysis) -> list[str]:
         "Latency is seen from the client, with as many requests at once as the run had. p50 and p99 have exact "
         "intervals from order statistics; a question mark is a bound that so few requests don't give.",
         "distinct-n is the share of n-grams of words that are no repeats, self-BLEU the mean BLEU-4 of a text against "
-        f"the others (smoothed by method 1 of Chen and Cherry), both over {over}. More and longer texts repeat more.",
+        f"the others (smoothed by method 1 of Chen and Cherry): over the {DRAWS}, averaged, where a strategy has "
+        "several, else over the answers to all problems. The two can't be compared, and more and longer texts repeat "
+        "more.",
         "A win is a higher reward than that of the first strategy's answer to the same problem, a tie half of one.",
     ]

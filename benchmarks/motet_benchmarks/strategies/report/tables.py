@@ -101,10 +101,18 @@ def cost(found: Analysis, task: str) -> Grid:
 def texts(found: Analysis, task: str) -> Grid:
     """What the texts are like."""
     spread = {each.strategy: each for each in found.diversities if each.task == task}
-    over = next(iter(spread.values())).over
     return Grid(
-        f"{task}: texts; distinct-n and self-BLEU over {over}",
-        ("strategy", "declined, %", "cut off, %", "distinct-1", "distinct-2", "distinct-3", "self-BLEU"),
+        f"{task}: texts",
+        (
+            "strategy",
+            "declined, %",
+            "cut off, %",
+            "distinct-1",
+            "distinct-2",
+            "distinct-3",
+            "self-BLEU",
+            "these over",
+        ),
         tuple(
             (
                 each.strategy,
@@ -112,6 +120,7 @@ def texts(found: Analysis, task: str) -> Grid:
                 percent(each.cut),
                 *(decimal(value) for value in spread[each.strategy].distinct),
                 decimal(spread[each.strategy].self_bleu),
+                spread[each.strategy].over,
             )
             for each in found.costs
             if each.task == task

@@ -1,0 +1,151 @@
+"""The report's files: whole, escaped, of one file, and of whatever is there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from typer import Typer
+from typer.testing import CliRunner
+
+from motet_benchmarks.strategies.judging import Judgement, digest, messages
+from motet_benchmarks.strategies.records import Strategy
+from motet_benchmarks.strategies.report import cli, write
+from motet_benchmarks.strategies.testing_runs import make_run, strategies, write_run
+from motet_benchmarks.strategies.winning import pairs
+
+FEW = strategies()[:4]
+
+
+def run(*words: object):
+    app = Typer()
+    app.command()(cli.report)
+    app.command()(cli.compare)
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_the_page_is_one_file_and_escapes_what_others_wrote(written):
+    page = (written / "report.html").read_text()
+    assert "<script>document" not in page
+    assert "<img" not in page
+    assert page.count("<script") == 1
+    assert "&lt;script&gt;document.title" in page
+    # Nothing of another file: no source, no link but to the page's own places, no address in a style.
+    assert re.findall(r"""\b(?:src|href)=["'](?!#)""", page.replace("src=x", "")) == []
+    assert not re.search(r"url\((?!#)|@import", page)
+
+
+def test_the_json_holds_what_the_page_says(written):
+    facts = json.loads((written / "report.json").read_text())
+    assert facts["answers"] == facts["expected"] == 13 * 45
+    assert facts["first"] == "plain"
+    lines = {line["strategy"]: line for line in facts["lines"]}
+    assert (lines["worse"]["verdict"], lines["better"]["verdict"]) == ("worse", "better")
+    assert "better" in facts["fronts"]["gym"]["forwards"]
+    assert f"{100 * lines['better']['score']['value']:.1f} [" in (written / "report.html").read_text()
+
+
+def test_the_summary_names_best_worst_and_refused(written):
+    page = (written / "report.md").read_text()
+    assert "Refused by the endpoint: refused: no such voice: nobody" in page
+    assert "- Highest accuracy: better with" in page
+    assert re.search(r"- Worse than plain: .*worse", page)
+    assert page.count("\n### ") == 6
+
+
+def test_a_run_with_holes_has_a_page_that_says_so(tmp_path):
+    run_, samples = make_run(
+        skills=FEW, problems=4, draws=2, tasks=("gym", "other"), judge=None, streamed=False
+    )
+    kept = [each for each in samples if each.task == "gym" or each.strategy == "same"][:-1]
+    kept = [
+        each.model_copy(update={"text": "", "score": None}) if each.task == "other" else each for each in kept
+    ]
+    write(write_run(tmp_path, run_, kept))
+    page = (tmp_path / "report.md").read_text()
+    assert f"The run isn't complete: {len(kept)} of {len(samples)} answers" in page
+    assert "other has no grader" in page
+
+
+def test_one_problem_and_one_strategy_are_enough(tmp_path):
+    write(write_run(tmp_path, *make_run(skills=FEW[:1], problems=1)))
+    assert "Highest accuracy: plain" in (tmp_path / "report.md").read_text()
+
+
+def test_names_that_plots_could_stumble_over(tmp_path):
+    names = ["$x^{", "tab\tand \x07 bell", "中文模型 🎻", "a|b", "_hidden"]
+    skills = [
+        (Strategy(name=name, sweep="$s$", point={"n": place + 1}), 0.1) for place, name in enumerate(names)
+    ]
+    write(write_run(tmp_path, *make_run(skills=skills, problems=6)))
+    page = (tmp_path / "report.html").read_text()
+    assert all(name in page for name in ("$x^{", "中文模型 🎻", "_hidden"))
+
+
+def test_a_sweep_of_three_settings_is_left_to_the_table(tmp_path):
+    points = [{"strength": a, "plausibility": b, "n": c} for a in (1, 2) for b in (0, 1) for c in (1, 2)]
+    skills = [
+        (Strategy(name=f"s{place}", sweep="all", point=point), 0.0) for place, point in enumerate(points)
+    ]
+    write(write_run(tmp_path, *make_run(skills=skills, problems=6)))
+    page = (tmp_path / "report.html").read_text()
+    assert "Accuracy by strategy" in page
+    assert "Accuracy against N" not in page
+
+
+def test_other_benchmarks_join_the_page(tmp_path):
+    run_, samples = make_run(skills=FEW[:2], problems=6)
+    write_run(tmp_path, run_, samples)
+    results = Path(__file__).parents[4] / "benchmarks/results"
+    shutil.copy(results / "kernels-cpu.json", tmp_path)
+    judgements = [
+        Judgement(
+            judge="a judge",
+            digest=digest(messages(pair, swapped=swapped)),
+            task="gym",
+            strategy="same",
+            against="plain",
+            problem=pair.answer.problem,
+            draw=0,
+            against_draw=0,
+            swapped=swapped,
+            verdict="B" if swapped else "A",
+            said="A",
+        )
+        for pair in pairs(run_, samples)
+        for swapped in (False, True)
+    ]
+    (tmp_path / "judgements.jsonl").write_text("".join(f"{each.model_dump_json()}\n" for each in judgements))
+    (tmp_path / "load.json").write_text("{}")
+    write(tmp_path)
+    page = (tmp_path / "report.md").read_text()
+    assert "## Kernels on CPU" in page
+    assert "times as long as motet" in (tmp_path / "report.html").read_text()
+    row = next(line for line in page.splitlines() if line.startswith("| same | 6 | "))
+    assert row.startswith("| same | 6 | 100.0 [")
+    # What can't be read costs its own section, not the page.
+    assert re.search(
+        r"## Serving under load\n\n- Left out: load\.json|- Left out: .*load\.json: no record of a load", page
+    )
+
+
+def test_the_command_writes_the_report_again(tmp_path):
+    folder = write_run(tmp_path / "run", *make_run(skills=FEW[:2], problems=3))
+    outcome = run("report", folder)
+    assert outcome.exit_code == 0, outcome.output
+    assert (folder / "report.html").exists()
+    outcome = run("report", tmp_path)
+    assert outcome.exit_code == 2
+    assert "run.json: can't be read" in outcome.output
+
+
+@pytest.mark.parametrize("taken", ["report.json", ".report.html.new"])
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, taken):
+    folder = write_run(tmp_path / "run", *make_run(skills=FEW[:1], problems=2))
+    (folder / taken / "in the way").mkdir(parents=True)
+    outcome = run("report", folder)
+    assert outcome.exit_code == 2
+    assert "can't write there: Is a directory" in outcome.output
