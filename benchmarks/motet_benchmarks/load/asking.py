@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ from motet_benchmarks.strategies.streaming import Said, StreamingEndpoint
 
 #: Kinds of failure beside `status NNN`: too late, and no connection, a broken one or no OpenAI answer.
 TIMEOUT, BROKEN = "timeout", "no whole answer"
+#: Samples are told to the microsecond.
+DIGITS = 6
 
 
 @dataclass
@@ -146,12 +148,14 @@ class Asker:
             server=self.name,
             member=self.mix[order.member].strategy.name,
             number=order.number,
-            due=due,
-            late=late,
-            held=(now if sent is None else sent) - turned,
-            seconds=now - start - due,
-            first_token=None if said.first is None or sent is None else sent - start - due + said.first,
-            per_token=pace,
+            due=round(due, DIGITS),
+            late=round(late, DIGITS),
+            held=round((now if sent is None else sent) - turned, DIGITS),
+            seconds=round(now - start - due, DIGITS),
+            first_token=None
+            if said.first is None or sent is None
+            else round(sent - start - due + said.first, DIGITS),
+            per_token=None if pace is None else round(pace, DIGITS),
             prompt_tokens=said.prompt_tokens,
             tokens=tokens,
             outcome=outcome,
@@ -161,17 +165,17 @@ class Asker:
 def _answer(said: Said) -> tuple[int, float | None]:
     """An answer's tokens, and the seconds for each after the first where those are told.
 
-    A best-of answer is streamed once its candidates are done, so that the pace of its tokens says nothing. Raises
-    BenchmarkError where `motet` isn't as a motet server says it.
+    Of a best-of answer, whose usage counts all candidates, the tokens are a candidate's on average; it is streamed once
+    all are done, so that its pace says nothing. Raises BenchmarkError where `motet` isn't as a motet server says it.
     """
-    best_of: Mapping[str, Any] | None = said.motet.get("best_of")
     try:
-        tokens = cost_of(said.prompt_tokens, said.completion_tokens, said.motet, pieces=said.pieces).answer
+        tokens = cost_of(said.prompt_tokens, said.completion_tokens, said.motet).answer
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise BenchmarkError(f"the answer's motet field can't be read: {problem!r}") from None
-    if best_of or said.first is None or said.last is None or said.pieces < 2 or tokens < 2:
+    if said.motet.get("best_of") or said.first is None or said.pieces < 2 or tokens < 2:
         return tokens, None
-    return tokens, (said.last - said.first) / (tokens - 1)
+    # To the stream's end: the last tokens may have no text.
+    return tokens, (said.seconds - said.first) / (tokens - 1)
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -30,7 +30,7 @@ Drawn = Mapping[str, "tuple[float, NDArray[Any]]"]
 PERCENTS = (50, 90, 99)
 #: The fewest blocks of a step that are resampled.
 BLOCKS = 10
-#: A metric of a sample; None where the sample has none.
+#: Where a sample has each latency.
 VALUES: Mapping[Metric, str] = {
     "first token": "first_token",
     "per token": "per_token",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from motet_benchmarks import results
 from motet_benchmarks.load.figures import blocks_of
 from motet_benchmarks.load.plot import plot
-from motet_benchmarks.load.records import METRICS, STEM, Figures, Load, Sample
+from motet_benchmarks.load.records import METRICS, STEM, Client, Figures, Load, Metric, Sample
 from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.results import Grid
 from motet_benchmarks.statistics import Interval
 
+#: What wide tables call the latencies, and what that means.
+SHORT: Mapping[Metric, str] = {"first token": "TTFT", "per token": "TPOT", "end to end": "E2E"}
+KEY = "TTFT: to the first token, TPOT: for each further one, E2E: to the end"
 #: Below so many requests their 99th percentile says little.
 FEWEST = 100
 
@@ -56,7 +59,7 @@ def latency_grid(load: Load) -> Grid:
 
 def member_grid(load: Load) -> Grid:
     """The same by member of the mix, without intervals."""
-    heads = [f"{metric} {name}" for metric in METRICS for name in ("p50", "p99")]
+    heads = [f"{short} {name}" for short in SHORT.values() for name in ("p50", "p99")]
     rows = []
     for one in load.figures:
         if one.member is None:
@@ -73,7 +76,7 @@ def member_grid(load: Load) -> Grid:
         place = f"{_place(load, one)}: {one.member}"
         rows.append((place, str(one.requests), f"{one.completed:.2f}", goodput, *cells, _failures(one)))
     return Grid(
-        "By member of the mix: requests a second, latency in milliseconds",
+        f"By member of the mix: requests a second, latency in milliseconds ({KEY})",
         ("load", "requests", "completed", "goodput", *heads, "failed"),
         tuple(rows),
     )
@@ -81,14 +84,16 @@ def member_grid(load: Load) -> Grid:
 
 def ratio_grid(load: Load) -> Grid:
     """Every other server over the first, by step and member."""
-    figures = [*(["goodput"] if any(one.figure == "goodput" for one in load.ratios) else [])]
-    figures += [f"{metric} {name}" for metric in METRICS for name in ("p50", "p99")]
+    figures = {"goodput": "goodput"} if any(one.figure == "goodput" for one in load.ratios) else {}
+    for metric, short in SHORT.items():
+        figures |= {f"{metric} {name}": f"{short} {name}" for name in ("p50", "p99")}
     known = {(one.step, one.server, one.member, one.figure): str(one.ratio) for one in load.ratios}
     rows = []
     for step, server, member in dict.fromkeys((one.step, one.server, one.member) for one in load.ratios):
         place = f"{load.steps[step]}, {server} / {load.servers[0].name}: {member or 'all'}"
         rows.append((place, *(known.get((step, server, member, figure), "") for figure in figures)))
-    return Grid("Ratios, on the same arrivals [95% interval]", ("load", *figures), tuple(rows))
+    title = f"Ratios, on the same arrivals [95% interval] ({KEY})"
+    return Grid(title, ("load", *figures.values()), tuple(rows))
 
 
 def grids(load: Load) -> list[Grid]:
@@ -207,8 +212,8 @@ def _method(load: Load) -> list[str]:
     ]
 
 
-def _place(load: Load, one: Figures) -> str:
-    return f"{load.steps[one.step]}, {one.server}"
+def _place(load: Load, one: Figures | Client) -> str:
+    return f"{load.steps[one.step]}, {one.server}" if len(load.servers) > 1 else str(load.steps[one.step])
 
 
 def _failures(one: Figures) -> str:
