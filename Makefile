@@ -53,8 +53,8 @@ format: $(STAMP) ## mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(STAMP) ## run all benchmarks and write the report; ARGS are passed on
-	@exec $(BIN)/motet bench all $(ARGS)
+bench: $(STAMP) ## measure strategies, a load and the kernels in under ten minutes; write the report and the README's table
+	@exec $(BIN)/motet bench all --readme README.md $(ARGS)
 
 models: $(STAMP) ## train the bundled models anew; ARGS are passed on
 	@exec $(BIN)/motet models build $(ARGS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from typing import Annotated, Literal
 
 import typer
@@ -31,7 +30,10 @@ from motet_benchmarks.options import (
     words,
 )
 from motet_benchmarks.ppo.cli import ppo
+from motet_benchmarks.short import everything
 from motet_benchmarks.strategies.cli import strategies
+from motet_benchmarks.strategies.judging_cli import judge
+from motet_benchmarks.strategies.report.cli import compare, report
 from motet_benchmarks.trials import COUNT, TUNING
 from motet_benchmarks.voices.cli import voices
 
@@ -48,6 +50,10 @@ app.command()(best_of)
 app.command()(voices)
 app.command()(serving)
 app.command()(strategies)
+app.command()(judge)
+app.command()(report)
+app.command()(compare)
+app.command("all")(everything)
 
 
 @app.command()
@@ -217,48 +223,3 @@ def kernels(
             seed=seed,
         )
         benchmark.measure(plan, where=circumstances(), out=out)
-
-
-@app.command("all")
-def everything(
-    count: Count = COUNT,
-    tuning: Tuning = TUNING,
-    tokens: Tokens = 64,
-    rounds: Rounds = 12,
-    minutes: Minutes = 5.0,
-    seed: Seed = 0,
-    out: Out = RESULTS,
-) -> None:
-    """Kernels, contrast, overhead and PPO, on the bundled models, in about fifteen minutes on two CPU cores."""
-    import asyncio
-    from dataclasses import replace
-
-    from motet_benchmarks import contrast as quality
-    from motet_benchmarks import kernels as maths
-    from motet_benchmarks import overhead as speed
-    from motet_benchmarks.machine import circumstances
-    from motet_benchmarks.pair import PAIR, Pair
-    from motet_benchmarks.ppo import plan as rollouts
-    from motet_benchmarks.ppo.run import measure as measure_ppo
-    from motet_benchmarks.progress import waiting
-    from motet_benchmarks.results import check_folder
-    from motet_benchmarks.servers import servers, side_by_side
-
-    where = circumstances()
-
-    async def run() -> None:
-        pair = Pair()
-        questions = quality.Questions(count=count, sweep=True, tuning=tuning, seed=seed)
-        plan = speed.Plan(tokens=tokens, rounds=rounds, minutes=minutes, seed=seed)
-        check_folder(out)
-        arguments = pair.arguments(side_by_side([], pair.precision()))
-        async with AsyncExitStack() as stack:
-            with waiting("starting two servers"):
-                urls = await stack.enter_async_context(servers(arguments))
-            await quality.measure(questions, pair, where=where, out=out, url=urls[PAIR])
-            await speed.measure(plan, pair, where=where, out=out, urls=urls)
-
-    with complaints():
-        asyncio.run(run())
-        maths.measure(replace(maths.SHORT, seed=seed), where=where, out=out)
-        measure_ppo(replace(rollouts.SHORT, seed=seed), where=where, out=out)

@@ -101,6 +101,18 @@ def test_the_loop_from_data_to_answers(bundled, tmp_path):
 
 
 @pytest.mark.engine
+@pytest.mark.timeout(900)
+def test_the_benchmarks(bundled, tmp_path):
+    (script,) = [block for block in blocks("sh") if "motet bench strategies" in block]
+    shell(script.replace(ADDRESS, bundled.url), tmp_path)
+    report = json.loads((tmp_path / "mine" / "report.json").read_text())
+    assert report["answers"] == report["expected"] > 300
+    page = (tmp_path / "mine" / "report.html").read_text()
+    assert "Serving under load" in page
+    assert "motet-sft/best-of-8" in page
+
+
+@pytest.mark.engine
 def test_the_client(bundled):
     (program,) = [block for block in blocks("python") if "OpenAI(" in block]
     (further,) = [block for block in blocks("python") if "against the base" in block]
@@ -173,6 +185,7 @@ def known_options(*names):
 #: Whose options a sentence may name without naming the command.
 SPOKEN_OF = [
     ("serve",),
+    ("bench", "strategies"),
     *(("train", kind) for kind in ("sft", "dpo", "reward", "ppo")),
     *(("data", name) for name in ("inspect", "convert", "kappa")),
     *(

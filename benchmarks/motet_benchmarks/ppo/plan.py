@@ -25,7 +25,3 @@ class Plan:
     prompts: int = 128
     """Answered in an iteration."""
     seed: int = 0
-
-
-#: A glance, for `motet bench all`.
-SHORT = Plan(batches=(32, 128), rounds=6, minutes=2.0, loop_rounds=1, iterations=3)
