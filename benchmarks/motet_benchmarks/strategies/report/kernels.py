@@ -12,7 +12,7 @@ from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.results import Grid
 from motet_benchmarks.strategies.report.page import Section
 from motet_benchmarks.strategies.report.summary import where
-from motet_benchmarks.strategies.report.svg import COLOURS, INK, Plot, canvas, shorten
+from motet_benchmarks.strategies.report.svg import COLOURS, INK, Plot, canvas, logarithmic, shorten
 
 #: What the files call motet's own kernels; taken from the benchmark itself it would bring torch with it.
 MOTET = "motet"
@@ -124,7 +124,7 @@ def _plot(found: _Results, rivals: list[str], stem: str) -> Plot:
                     )
                 rows.append(f"{shorten(job, 16)}, {shorten(name, 16)}")
         axes.axvline(1, color=INK, linestyle=":", linewidth=1)
-        axes.set_xscale("log")
+        logarithmic(axes)
         axes.set_yticks(range(len(rows)), rows)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel("times as long as motet")

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from motet_benchmarks.statistics import Interval
 from motet_benchmarks.strategies.report import tables
 from motet_benchmarks.strategies.report.analysis import Analysis
-from motet_benchmarks.strategies.report.svg import COLOURS, INK, Plot, canvas, shorten
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from motet_benchmarks.strategies.report.svg import COLOURS, INK, Plot, canvas, logarithmic, shorten
 
 #: The cost figures that scores are plotted against, and what an axis calls them.
 COSTS = {"forwards": "tokens computed for an answer", "generated": "tokens generated for an answer"}
@@ -100,9 +95,8 @@ def against_cost(found: Analysis, task: str, metric: str, figure: str, name: str
         axes.step(
             [x for x, _ in front], [y for _, y in front], where="post", color=INK, alpha=0.5, linewidth=1
         )
-        if any(cost.value > 0 for cost, _ in at.values()):
-            axes.set_xscale("log")
-            _plain_ticks(axes)
+        if all(cost.value > 0 for cost, _ in at.values()):
+            logarithmic(axes)
         axes.set_xlabel(COSTS[figure])
         axes.set_ylabel(f"{metric}, %")
         drawn.figure.legend(loc="outside lower center", ncols=2)
@@ -177,12 +171,3 @@ def _reach(score: Interval) -> list[list[float]]:
         [max(0.0, 100 * (score.value - score.low))],
         [max(0.0, 100 * (score.high - score.value))],
     ]
-
-
-def _plain_ticks(axes: Axes) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-    axis = axes.xaxis
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    axis.set_minor_formatter(NullFormatter())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 #: Drawn with in place of black, and replaced by the page's own colour of text, light or dark.
@@ -87,6 +88,16 @@ def canvas(width: float = 4.7, height: float = 3.4) -> Iterator[Canvas]:
     with rc_context(_STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield Canvas(Figure(figsize=(width, height), layout="constrained"))
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic x axis whose ticks are plain numbers, as powers of ten would be written in TeX."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def shorten(name: str, most: int = 26) -> str:
