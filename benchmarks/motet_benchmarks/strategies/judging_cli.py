@@ -36,11 +36,11 @@ def judge(
     """Which answers a judge model prefers, strategy by strategy against the first, each pair asked in both orders."""
     import asyncio
 
-    from motet_benchmarks.strategies.judging_run import measure
+    from motet_benchmarks.strategies.judging_run import judged, publish
 
     with complaints():
-        asyncio.run(
-            measure(
+        found = asyncio.run(
+            judged(
                 run,
                 judge_model,
                 strategies=None if strategies is None else words(strategies),
@@ -50,3 +50,4 @@ def judge(
                 seed=seed,
             )
         )
+        publish(run, found)

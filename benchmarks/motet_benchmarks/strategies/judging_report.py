@@ -57,18 +57,27 @@ def grids(first: str, found: Sequence[Verdicts]) -> list[Grid]:
             (
                 "strategy",
                 "problems",
-                "win rate",
-                "won / tied / lost",
-                "flips with the order",
-                "first shown wins",
-                "unreadable",
-                "win rate by reward",
-                "judge and reward agree",
+                "wins",
+                "won/tied/lost",
+                "flips",
+                "shown first",
+                "unread",
+                "wins by reward",
+                "agree",
             ),
             tuple(_row(one) for one in found if (one.judge, one.rate.task) == (judge, task)),
         )
         for judge, task in cells
     ]
+
+
+#: What the tables' columns are.
+LEGEND = (
+    "Wins: a tie counts half. Flips: of the pairs with a winner in both orders, those whose winner changed with the "
+    "order, which makes them ties. Shown first: verdicts for the answer shown first, half of them without any bias. "
+    "Unread: verdicts that were none, and count as ties. By reward: the same pairs by the run's rewards. Agree: pairs "
+    "with a winner by both, and the same one."
+)
 
 
 def _row(one: Verdicts) -> tuple[str, ...]:
@@ -77,7 +86,7 @@ def _row(one: Verdicts) -> tuple[str, ...]:
         rate.strategy,
         str(rate.problems),
         _percent(rate.rate.value, rate.rate.low, rate.rate.high),
-        f"{rate.wins} / {rate.ties} / {rate.losses}",
+        f"{rate.wins}/{rate.ties}/{rate.losses}",
         _shared(one.bias.flips),
         _shared(one.bias.shown_first),
         str(one.bias.unreadable),

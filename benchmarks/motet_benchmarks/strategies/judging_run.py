@@ -1,4 +1,4 @@
-"""From a run's folder to what a judge says of it: judgements.jsonl, judge.json and judge.md beside the samples."""
+"""From a run's folder to what a judge says of it: judge.json and judge.md in it, and its report anew."""
 
 from __future__ import annotations
 
@@ -11,24 +11,34 @@ from motet_benchmarks.endpoint import Endpoint
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.progress import Steps
 from motet_benchmarks.results import show
-from motet_benchmarks.strategies import judging_report
+from motet_benchmarks.strategies.judging_report import LEGEND, Verdicts, grids, verdicts
 from motet_benchmarks.strategies.judging_session import Judging, judge_of, load, questions, sampled
+from motet_benchmarks.strategies.report import write
 from motet_benchmarks.strategies.report.reading import Recorded, read
 from motet_benchmarks.strategies.report.writing import replace
 from motet_benchmarks.strategies.winning import Pair, pairs
 
 
-async def measure(
+async def judged(
     folder: Path,
     judge_model: str,
     *,
-    strategies: Sequence[str] | None,
-    most: int | None,
-    tokens: int,
-    concurrency: int,
-    seed: int,
-) -> None:
-    """Ask the judge what it hasn't been asked yet, and write and show what all judgements of the run amount to.
+    strategies: Sequence[str] | None = None,
+    most: int | None = None,
+    tokens: int = 64,
+    concurrency: int = 16,
+    seed: int = 0,
+) -> list[Verdicts]:
+    """Asks the judge what it hasn't been asked yet; what all judgements of the run amount to.
+
+    Args:
+        folder: the run's.
+        judge_model: URL/NAME.
+        strategies: those to hold against the first; all where None.
+        most: pairs of each strategy on each task; all where None.
+        tokens: the judge's longest reply.
+        concurrency: the most questions at once.
+        seed: draws the pairs.
 
     Raises BenchmarkError where there is no run, nothing to compare, or the judge doesn't answer; what it has said
     until then is kept.
@@ -39,17 +49,20 @@ async def measure(
     async with Endpoint(url, model=name) as endpoint:
         with Steps(f"{endpoint.model} judges", total=len(asked)) as steps:
             await Judging(endpoint, folder, tokens, concurrency, done=steps.advance).ask(asked)
-    found = judging_report.verdicts(recorded.run, recorded.samples, load(folder))
-    tables = judging_report.grids(recorded.run.strategies[0].name, found)
-    markdown = "\n\n".join(
-        ["# Judged", *(part for grid in tables for part in (f"## {grid.title}", grid.markdown()))]
-    )
-    facts = {"first": recorded.run.strategies[0].name, "verdicts": [asdict(one) for one in found]}
-    paths = replace(
-        folder,
-        {"judge.json": json.dumps(facts, indent=1, allow_nan=False) + "\n", "judge.md": markdown + "\n"},
-    )
-    show(tables, paths)
+    return verdicts(recorded.run, recorded.samples, load(folder))
+
+
+def publish(folder: Path, found: Sequence[Verdicts]) -> None:
+    """Writes and shows the verdicts, and the run's report with them. Raises BenchmarkError where it can't."""
+    first = found[0].rate.against
+    tables = grids(first, found)
+    parts = ["# Judged", LEGEND, *(part for grid in tables for part in (f"## {grid.title}", grid.markdown()))]
+    facts = {"first": first, "verdicts": [asdict(one) for one in found]}
+    content = {
+        "judge.json": json.dumps(facts, indent=1, allow_nan=False) + "\n",
+        "judge.md": "\n\n".join(parts) + "\n",
+    }
+    show(tables, [*replace(folder, content), *write(folder)])
 
 
 def _wanted(folder: Path, recorded: Recorded, strategies: Sequence[str] | None) -> list[Pair]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import sys
@@ -28,6 +29,8 @@ _OURS = frozenset(
 #: Longer than the endpoint is waited for, so that it is the endpoint's own silence that is told.
 _REQUEST_SECONDS = 1200
 _LAST_LINES = 15
+#: The last line of a traceback.
+_RAISED = re.compile(r"[\w.]*(Error|Exception|NotFound|Invalid)\w*: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,15 @@ async def _run(command: Sequence[str], name: str, folder: Path) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
     if code:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_LAST_LINES:]
-        raise BenchmarkError(
-            f"{name}: lm_eval ended with exit code {code}:\n" + "\n".join(f"  {line}" for line in lines)
-        )
+        raise BenchmarkError(f"{name}: {_told(code, log.read_text(encoding='utf-8', errors='replace'))}")
+
+
+def _told(code: int, log: str) -> str:
+    """Why lm_eval has failed, as far as its words tell."""
+    lines = log.strip().splitlines() or ["(it said nothing)"]
+    if _RAISED.match(lines[-1]) is None:
+        shown = "\n".join(f"  {line}" for line in lines[-_LAST_LINES:])
+        return f"lm_eval ended with exit code {code}:\n{shown}"
+    if "oglikelihood" in lines[-1]:
+        return "compares likelihoods of given answers, which chat endpoints don't tell; choose one that generates text"
+    return f"lm_eval says {lines[-1]}"

@@ -1,6 +1,6 @@
 """A stand-in for the `lm_eval` program: asks and leaves files as that does, and starts within a moment.
 
-Its tasks are files with a problem a line, `{"question": ..., "answer": ...}`.
+Its tasks are files with a problem a line, `{"question": ..., "answer": ...}`; one with `choices` can't be asked.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ def main() -> None:
     rows = []
     for number, problem in enumerate(problems):
         messages = [{"role": "user", "content": problem["question"]}]
+        if "choices" in problem:
+            raise NotImplementedError("Loglikelihood is not supported for chat completions.")
         if told.system_instruction:
             messages.insert(0, {"role": "system", "content": told.system_instruction})
         text = _ask(client, messages)

@@ -33,6 +33,8 @@ class WinRate:
 
     task: str
     strategy: str
+    against: str
+    """The first strategy."""
     problems: int
     wins: int
     """Pairs; a problem has as many as there are draws."""
@@ -72,17 +74,17 @@ def by_reward(found: Sequence[Pair]) -> list[Decided]:
 
 def win_rates(decided: Sequence[Decided]) -> list[WinRate]:
     """The win rate of each strategy on each task, as they are met."""
-    cells: dict[tuple[str, str], dict[str, list[float]]] = {}
+    cells: dict[tuple[str, str, str], dict[str, list[float]]] = {}
     for one in decided:
-        answer = one.pair.answer
-        cell = cells.setdefault((answer.task, answer.strategy), {})
+        answer, against = one.pair.answer, one.pair.against
+        cell = cells.setdefault((answer.task, answer.strategy, against.strategy), {})
         cell.setdefault(answer.problem, []).append(one.outcome)
     rates = []
-    for (task, strategy), cell in cells.items():
+    for key, cell in cells.items():
         outcomes = [outcome for draws in cell.values() for outcome in draws]
         wins, losses = (sum(outcome == end for outcome in outcomes) for end in (1.0, 0.0))
         rate = wilson(sum(sum(draws) / len(draws) for draws in cell.values()), len(cell))
-        rates.append(WinRate(task, strategy, len(cell), wins, len(outcomes) - wins - losses, losses, rate))
+        rates.append(WinRate(*key, len(cell), wins, len(outcomes) - wins - losses, losses, rate))
     return rates
 
 

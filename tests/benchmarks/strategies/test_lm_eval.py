@@ -233,8 +233,16 @@ def test_the_command_from_its_options_to_its_report(
 
 
 def test_an_lm_eval_that_fails_is_quoted(tmp_path: Path):
-    with pytest.raises(BenchmarkError, match=r"(?s)ended with exit code 1:.*No such file.*no-such-task"):
-        LmEvalTask("lm-eval:no-such-task", program=install(tmp_path))
+    program = install(tmp_path)
+    with pytest.raises(
+        BenchmarkError, match=r"no-such-task: lm_eval says FileNotFoundError: .*'no-such-task'"
+    ):
+        LmEvalTask("lm-eval:no-such-task", program=program)
+    with pytest.raises(BenchmarkError, match=r"(?s)exit code 2:.* unrecognized arguments: --no-such-option"):
+        LmEvalTask("lm-eval:x", options=["--no-such-option"], program=program)
+    (tmp_path / "choices.jsonl").write_text('{"question": "1 + 1?", "answer": "2", "choices": ["1", "2"]}\n')
+    with pytest.raises(BenchmarkError, match="likelihoods of given answers, which chat endpoints don't tell"):
+        LmEvalTask(f"lm-eval:{tmp_path / 'choices.jsonl'}", program=program)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,11 @@ from typer.testing import CliRunner
 
 from motet_benchmarks.endpoint import Endpoint
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.strategies.judging import BINDINGS, Binding, messages, verdict
+from motet_benchmarks.statistics import share
+from motet_benchmarks.strategies.judging import BINDINGS, Bias, Binding, messages, verdict
 from motet_benchmarks.strategies.judging_cli import judge
+from motet_benchmarks.strategies.judging_report import Verdicts
+from motet_benchmarks.strategies.judging_run import judged
 from motet_benchmarks.strategies.judging_session import Judging, judge_of, load, questions, sampled
 from motet_benchmarks.strategies.records import RUN_FILE, SAMPLES_FILE, Run, Sample, Strategy, TaskRecord
 from motet_benchmarks.strategies.winning import by_reward, pairs, wilson, win_rates
@@ -173,90 +176,91 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def judged(fake: Fake, folder: Path, *words: str) -> dict[str, Any]:
-    ran = CliRunner().invoke(app, [str(folder), "--judge-model", f"{fake.url}/v1/fake", *words])
-    assert ran.exit_code == 0, ran.output
-    facts = json.loads((folder / "judge.json").read_text())
-    return {one["rate"]["strategy"]: one for one in facts["verdicts"]}
+def judgements(fake: Fake, folder: Path, **options: Any) -> dict[str, Verdicts]:
+    """What one judge says of each strategy."""
+    found = asyncio.run(judged(folder, f"{fake.url}/v1/fake", **options))
+    return {one.rate.strategy: one for one in found}
 
 
 def test_a_fair_judge_is_asked_in_both_orders_and_agrees_with_the_reward(folder: Path):
     with running(Judge(reply=longer)) as fake:
-        found = judged(fake, folder)
+        found = judgements(fake, folder)
         # Four pairs differ; the third strategy gives the same answers, of which it isn't asked again.
         assert len(fake.bodies) == 8
-        assert judged(fake, folder) == found
+        assert judgements(fake, folder) == found
         assert len(fake.bodies) == 8
     assert {(body["temperature"], body["max_tokens"]) for body in fake.bodies} == {(0, 64)}
     one = found["other"]
-    rate = {name: one["rate"][name] for name in ("problems", "wins", "ties", "losses")}
-    assert rate == {"problems": 5, "wins": 2, "ties": 2, "losses": 1}
-    assert one["rate"]["rate"]["value"] == pytest.approx(3 / 5)
-    assert (one["bias"]["flips"]["right"], one["bias"]["flips"]["of"]) == (0, 3)
-    assert (one["bias"]["shown_first"]["right"], one["bias"]["shown_first"]["of"]) == (3, 6)
-    assert one["by_reward"]["rate"] == one["rate"]["rate"]
-    assert (one["agreement"]["right"], one["agreement"]["of"]) == (3, 3)
-    assert found["third"]["rate"]["rate"] == one["rate"]["rate"]
-    assert found["third"]["agreement"] is None
-    assert "| other | 5 | 60.0 [" in (folder / "judge.md").read_text()
+    assert (one.rate.problems, one.rate.wins, one.rate.ties, one.rate.losses) == (5, 2, 2, 1)
+    assert one.rate.rate.value == pytest.approx(3 / 5)
+    assert one.bias == Bias(share([False] * 3), share([True, False] * 3), 0)
+    assert one.by_reward is not None
+    assert one.by_reward.rate == one.rate.rate
+    assert one.agreement == share([True] * 3)
+    assert found["third"].rate.rate == one.rate.rate
+    assert found["third"].agreement is None
 
 
 def test_a_judge_that_only_looks_at_the_order_prefers_nobody_and_flips_always(folder: Path):
     with running(Judge(reply=lambda body: "A")) as fake:
-        one = judged(fake, folder)["other"]
-    assert one["rate"]["rate"]["value"] == 0.5
-    assert one["rate"]["ties"] == 5
-    assert (one["bias"]["flips"]["right"], one["bias"]["flips"]["of"]) == (4, 4)
-    assert (one["bias"]["shown_first"]["right"], one["bias"]["shown_first"]["of"]) == (8, 8)
+        one = judgements(fake, folder)["other"]
+    assert one.rate.rate.value == 0.5
+    assert one.rate.ties == 5
+    assert one.bias == Bias(share([True] * 4), share([True] * 8), 0)
 
 
 @pytest.mark.parametrize("refusals", [0, 1, 2])
 def test_the_verdict_is_bound_as_far_as_the_judge_takes_it(refusals: int, folder: Path):
     knows = tuple(BINDINGS)[refusals:]
     with running(Judge(reply=longer, knows=knows)) as fake:
-        found = judged(fake, folder)
+        found = judgements(fake, folder)
     assert len(fake.bodies) == 8 + refusals
     always = {"model", "messages", "temperature", "max_tokens"}
     for body in fake.bodies[refusals:]:
         assert body.keys() - always == set(BINDINGS[knows[0]])
-    assert found["other"]["rate"]["wins"] == 2
+    assert found["other"].rate.wins == 2
 
 
 def test_words_that_are_no_verdict_are_ties_and_counted(folder: Path):
     with running(Judge(reply=lambda body: "I like both")) as fake:
-        one = judged(fake, folder)["other"]
-    assert (one["rate"]["ties"], one["bias"]["unreadable"]) == (5, 8)
-    assert one["bias"]["flips"] is None
+        one = judgements(fake, folder)["other"]
+    assert one.rate.ties == 5
+    assert one.bias == Bias(None, None, 8)
     assert {each.said for each in load(folder) if each.verdict is None} == {"I like both"}
 
 
 def test_a_judge_that_breaks_off_goes_on_where_it_stopped(folder: Path):
-    words = [str(folder), "--judge-model", "", "--concurrency", "1"]
     with running(Judge(reply=longer, healthy=3)) as fake:
-        words[2] = f"{fake.url}/v1/fake"
-        ran = CliRunner().invoke(app, words)
-        assert ran.exit_code == 2
-        assert "refused with 503: the fake refuses" in ran.stderr
+        with pytest.raises(BenchmarkError, match="refused with 503: the fake refuses"):
+            judgements(fake, folder, concurrency=1)
         file = folder / "judgements.jsonl"
         file.write_text(file.read_text() + '{"judge": "fa')
         fake.bodies.clear()
         fake.healthy = 1000
-        found = judged(fake, folder)
+        found = judgements(fake, folder)
         assert len(fake.bodies) == 5
-    assert found["other"]["rate"]["wins"] == 2
+    assert found["other"].rate.wins == 2
+
+
+def test_the_command_tells_every_judge_that_was_asked_and_writes_the_report(folder: Path):
+    with running(Judge(reply=longer)) as fake:
+        judgements(fake, folder)
     with running(Judge(reply=lambda body: "B", models=("another",))) as another:
-        ran = CliRunner().invoke(app, [str(folder), "--judge-model", another.url])
-        assert ran.exit_code == 0, ran.output
-        assert len(another.bodies) == 8, "another judge is asked everything"
+        ran = CliRunner().invoke(app, [str(folder), "--judge-model", another.url, "--tokens", "8"])
+    assert ran.exit_code == 0, ran.output
+    assert len(another.bodies) == 8, "another judge is asked everything"
+    assert another.bodies[0]["max_tokens"] == 8
     facts = json.loads((folder / "judge.json").read_text())
     assert [one["judge"] for one in facts["verdicts"]] == ["fake", "fake", "another", "another"]
+    for file in ("judge.md", "report.md"):
+        assert "| other | 5 | 60.0 [" in (folder / file).read_text()
 
 
 def test_a_part_of_the_pairs_is_drawn_without_favouring_equal_answers(folder: Path):
     with running(Judge(reply=longer)) as fake:
-        found = judged(fake, folder, "--pairs", "2", "--strategies", "other", "--seed", "3")
+        found = judgements(fake, folder, most=2, strategies=["other"], seed=3)
     assert set(found) == {"other"}, "the third strategy's like answers weren't drawn"
-    assert found["other"]["rate"]["problems"] == 2
+    assert found["other"].rate.problems == 2
     everything = pairs(
         run_of("plain", "other"),
         [sample(name, number, name) for number in range(9) for name in ("plain", "other")],
@@ -276,8 +280,8 @@ def test_texts_that_a_judge_cant_take_are_kept_as_unreadable(folder: Path):
             return await super().answer(request)
 
     with running(Short(reply=longer)) as fake:
-        one = judged(fake, folder)["other"]
-    assert (one["rate"]["wins"], one["bias"]["unreadable"]) == (1, 2)
+        one = judgements(fake, folder)["other"]
+    assert (one.rate.wins, one.bias.unreadable) == (1, 2)
     assert any("too long" in each.said for each in load(folder))
 
 
