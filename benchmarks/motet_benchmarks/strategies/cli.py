@@ -80,7 +80,9 @@ def strategies(
         str | None,
         typer.Option(help="A reward adapter or model of the endpoint, asked for a reward of each answer."),
     ] = None,
-    tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 128,
+    tokens: Annotated[
+        int, typer.Option(min=1, help="The longest answer, whatever a task of lm_eval's says.")
+    ] = 128,
     concurrency: Annotated[int, typer.Option(min=1, help="The most requests at once.")] = 16,
     stream: Annotated[bool, typer.Option(help="Ask for streams, and time the tokens in them.")] = True,
     serve_options: ServeOptions = "",

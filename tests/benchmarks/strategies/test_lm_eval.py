@@ -227,6 +227,7 @@ def test_the_command_from_its_options_to_its_report(
         ran = CliRunner().invoke(app, [*words, "--url", fake.url])
         assert ran.exit_code == 0, ran.output
     assert [body["messages"][0] for body in fake.bodies] == [{"role": "system", "content": "Add them."}] * 6
+    assert {(body["max_tokens"], *body["stop"]) for body in fake.bodies} == {(128, "\n")}, "--tokens counts"
     facts = json.loads((tmp_path / "run" / "report.json").read_text())
     assert facts["answers"] == facts["expected"] == 6
     assert task.name in (tmp_path / "run" / "report.md").read_text()
