@@ -89,8 +89,7 @@ class Asker:
         try:
             for arrival in arrivals:
                 await asyncio.sleep(start + arrival.due - clock())
-                late = max(0.0, clock() - start - arrival.due)
-                job = self._ask(turn, start, arrival.due, late, arrival.order, places)
+                job = self._ask(turn, start, arrival.due, arrival.order, places)
                 asked.append(asyncio.create_task(job))
             return list(await asyncio.gather(*asked))
         finally:
@@ -110,7 +109,7 @@ class Asker:
         async def client() -> list[Sample]:
             found = []
             while (due := clock() - start) < turn.seconds:
-                found.append(await self._ask(turn, start, due, 0.0, next(orders), places))
+                found.append(await self._ask(turn, start, due, next(orders), places))
                 if not found[-1].answered:
                     await asyncio.sleep(0.1)  # a server that refuses at once isn't asked without end
             return found
@@ -119,11 +118,11 @@ class Asker:
         return [sample for found in await together(clients) for sample in found]
 
     async def _ask(
-        self, turn: Turn, start: float, due: float, late: float, order: Order, places: asyncio.Semaphore
+        self, turn: Turn, start: float, due: float, order: Order, places: asyncio.Semaphore
     ) -> Sample:
         """One request; whatever becomes of it is a sample. `start` is of the loop's clock, `due` counts from it."""
         clock = asyncio.get_running_loop().time
-        turned = start + due + late
+        turned, full = clock(), places.locked()
         sent: float | None = None
         said, outcome, problem = None, ANSWERED, ""
         try:
@@ -149,8 +148,8 @@ class Asker:
             member=self.mix[order.member].strategy.name,
             number=order.number,
             due=round(due, DIGITS),
-            late=round(late, DIGITS),
-            held=round((now if sent is None else sent) - turned, DIGITS),
+            late=round(max(0.0, turned - start - due), DIGITS),
+            held=round((now if sent is None else sent) - turned, DIGITS) if full else 0.0,
             seconds=round(now - start - due, DIGITS),
             first_token=None
             if said.first is None or sent is None

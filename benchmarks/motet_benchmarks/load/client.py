@@ -8,15 +8,13 @@ from motet_benchmarks.load.records import Client, Sample
 
 #: A client is too late when its 99th percentile exceeds so many seconds and so large a part of the median latency.
 LATE_SECONDS, LATE_PART = 0.01, 0.1
-#: Taking a place that is free takes less.
-HELD_SECONDS = 0.001
 
 
 def client_of(step: int, server: str, samples: Sequence[Sample], *, max_open: int) -> Client:
     """What the requests of one step say of the client that sent them to `server`."""
     late = sorted(sample.late for sample in samples)
     p99 = late[int(0.99 * (len(late) - 1))] if late else 0.0
-    held = sum(sample.held > HELD_SECONDS for sample in samples)
+    held = sum(sample.held > 0 for sample in samples)
     usual = sorted(
         sample.seconds if sample.first_token is None else sample.first_token
         for sample in samples

@@ -63,7 +63,7 @@ def test_a_slow_server_is_charged_for_those_that_wait_behind_others():
         assert one.end > begin + 0.099 * place
         assert one.first_token is not None
         assert 0.099 < one.first_token <= one.seconds
-        assert (one.tokens, one.prompt_tokens) == (TOKENS, PROMPT_TOKENS)
+        assert (one.tokens, one.prompt_tokens, one.held) == (TOKENS, PROMPT_TOKENS, 0)
 
 
 def test_a_client_that_may_open_one_request_only_says_which_were_held():
@@ -163,7 +163,7 @@ def test_clients_of_a_closed_loop_ask_one_after_the_other():
     assert fake.busiest == 3
     assert min(one.due for one in found.samples) < 0
     assert max(one.due for one in found.samples) < 1.0
-    assert all(one.late == 0 for one in found.samples)
+    assert all(one.held == 0 for one in found.samples)
     assert sorted(one.number for one in found.samples) == list(range(len(found.samples)))
 
 
