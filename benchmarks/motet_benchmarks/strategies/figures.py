@@ -173,25 +173,34 @@ def likings(table: Table) -> list[Liking]:
     ]
 
 
+#: What a cost is made of: counts of tokens, and shares of answers.
+_TOKENS: tuple[Callable[[Sample], float], ...] = (
+    lambda sample: sample.prompt_tokens,
+    lambda sample: sample.answer_tokens,
+    lambda sample: sample.generated,
+    lambda sample: sample.scored,
+    lambda sample: sample.forwards,
+)
+_SHARES: tuple[Callable[[Sample], float], ...] = (
+    lambda sample: sample.declined,
+    lambda sample: sample.finish == "length",
+)
+
+
 def costs(table: Table) -> list[Cost]:
     """What every strategy takes on every task."""
-    figures: tuple[Callable[[Sample], float], ...] = (
-        lambda sample: sample.prompt_tokens,
-        lambda sample: sample.answer_tokens,
-        lambda sample: sample.generated,
-        lambda sample: sample.scored,
-        lambda sample: sample.forwards,
-        lambda sample: sample.declined,
-        lambda sample: sample.finish == "length",
-    )
     cells = table.cells()
-    intervals = iter(
-        together([list(table.averaged(*cell, figure).values()) for cell in cells for figure in figures])
+    tokens, shares = (
+        [list(table.averaged(*cell, figure).values()) for cell in cells for figure in figures]
+        for figures in (_TOKENS, _SHARES)
     )
+    counts = iter(together(tokens))
+    parts = (interval for interval, _ in scored(shares) if interval is not None)
     found = []
     for cell in cells:
         seconds = [sample.seconds for sample in table.each(*cell)]
-        found.append(Cost(*cell, len(seconds), sum(seconds), *[next(intervals) for _ in figures]))
+        figures = [*(next(counts) for _ in _TOKENS), *(next(parts) for _ in _SHARES)]
+        found.append(Cost(*cell, len(seconds), sum(seconds), *figures))
     return found
 
 

@@ -20,6 +20,9 @@ from motet_benchmarks.strategies.report.analysis import Analysis
 from motet_benchmarks.strategies.report.examples import Example, examples
 from motet_benchmarks.strategies.report.svg import Plot
 
+#: The most rows of a table in the summary.
+LONGEST = 60
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -86,9 +89,14 @@ def markdown(found: Analysis, parts: Sequence[Section]) -> str:
     ]
     for part in parts:
         lines += [f"## {part.title}", _bullets(part.findings)]
-        lines += [text for grid in part.grids for text in (f"### {grid.title}", grid.markdown())]
+        lines += [text for grid in part.grids for text in (f"### {grid.title}", _table(grid))]
     lines += ["## How it was worked out", _bullets(summary.methods(found))]
     return "\n\n".join(line for line in lines if line) + "\n"
+
+
+def _table(grid: Grid) -> str:
+    rows = len(grid.rows)
+    return grid.markdown() if rows <= LONGEST else f"{rows:,} rows, which are in `report.html`."
 
 
 def _bullets(sentences: Sequence[str]) -> str:

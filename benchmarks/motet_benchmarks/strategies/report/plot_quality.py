@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from motet_benchmarks.statistics import Interval
 from motet_benchmarks.strategies.report import tables
 from motet_benchmarks.strategies.report.analysis import Analysis
 from motet_benchmarks.strategies.report.svg import COLOURS, INK, Plot, canvas, logarithmic, shorten
+
+#: The most families that have bars.
+FAMILIES = 12
 
 #: The cost figures that scores are plotted against, and what an axis calls them.
 COSTS = {"forwards": "tokens computed for an answer", "generated": "tokens generated for an answer"}
@@ -117,12 +122,14 @@ def against_cost(found: Analysis, task: str, metric: str, figure: str, name: str
 
 def by_family(found: Analysis, task: str, metric: str, name: str) -> Plot:
     """A bar for each family and shown strategy."""
-    named, families = colours(found, task), found.table.families(task)
+    named = colours(found, task)
     at = {
         (line.family, line.strategy): line.score
         for line in found.families
         if line.task == task and line.score is not None
     }
+    every = found.table.families(task)
+    families = _differing(every, {key: score.value for key, score in at.items() if key[1] in named})
     width = 0.8 / len(named)
     with canvas(height=1.2 + 0.13 * len(families) * (len(named) + 1)) as drawn:
         axes = drawn.figure.subplots()
@@ -159,10 +166,26 @@ def by_family(found: Analysis, task: str, metric: str, name: str) -> Plot:
         )
         return Plot(
             f"{metric.capitalize()} by family",
-            "The first strategy, those on the front and those that differ most come first; the table has all.",
+            "The strategies that are on the front or differ most; the table has all."
+            + (
+                f" The {len(families)} of {len(every)} families in which they differ most."
+                if len(families) < len(every)
+                else ""
+            ),
             label,
             drawn.svg(name, label),
         )
+
+
+def _differing(families: list[str], scores: Mapping[tuple[str | None, str], float]) -> list[str]:
+    """As many families as a plot has room for: those in which strategies' scores lie furthest apart."""
+
+    def spread(family: str) -> float:
+        own = [score for (of, _), score in scores.items() if of == family]
+        return max(own, default=0.0) - min(own, default=0.0)
+
+    chosen = sorted(families, key=spread, reverse=True)[:FAMILIES]
+    return [family for family in families if family in chosen]
 
 
 def _reach(score: Interval) -> list[list[float]]:

@@ -100,10 +100,11 @@ def logarithmic(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def shorten(name: str, most: int = 26) -> str:
-    """A name as a plot shows it."""
+def shorten(name: str, most: int = 30) -> str:
+    """A name as a plot shows it: a long one without its middle, as names of a sweep differ at their end."""
     name = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", name)
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+    tail = most // 2
+    return name if len(name) <= most else f"{name[: most - tail - 1]}…{name[-tail:]}"
 
 
 def _saved(figure: Figure) -> str:

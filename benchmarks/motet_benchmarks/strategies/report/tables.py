@@ -37,7 +37,6 @@ def quality(found: Analysis, task: str, metric: str) -> Grid:
                 f"{cost.generated.value:,.0f}",
                 NONE if time is None else f"{time.p50.value:,.2f}",
                 f"{line.problems:,}",
-                f"{line.answers:,}",
             )
         )
     return Grid(
@@ -53,7 +52,6 @@ def quality(found: Analysis, task: str, metric: str) -> Grid:
             "generated",
             "seconds, p50",
             "problems",
-            "answers",
         ),
         tuple(rows),
     )
@@ -164,10 +162,13 @@ def families(found: Analysis, task: str, metric: str) -> Grid:
         sign = "" if line.over_first is None else signs.get(line.over_first.verdict, "")
         return f"{percent(line.score)}{sign}"
 
+    title = f"{task}: {metric} by family in % [95% interval]; ▲ better, ▼ worse than {found.table.first}"
+    names = [line.strategy for line in found.scored(task)]
+    if len(kinds) > len(names):  # a long table is easier to read than a wide one
+        rows = tuple((kind, *(cell(name, kind) for name in names)) for kind in kinds)
+        return Grid(title, ("family", *names), rows)
     return Grid(
-        f"{task}: {metric} by family in % [95% interval]; ▲ better, ▼ worse than {found.table.first}",
-        ("strategy", *kinds),
-        tuple((line.strategy, *(cell(line.strategy, kind) for kind in kinds)) for line in found.scored(task)),
+        title, ("strategy", *kinds), tuple((name, *(cell(name, kind) for kind in kinds)) for name in names)
     )
 
 
