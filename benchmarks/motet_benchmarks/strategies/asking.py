@@ -46,6 +46,8 @@ class Asker:
     run: Run
     judge: Judge | None = None
     stream: bool = True
+    salt: str | None = None
+    """Keeps every strategy from finding in the endpoint's cache what another has had computed; None where it can't."""
 
     async def ask(self, question: Question) -> tuple[Sample, GraderError | None]:
         """The sample, and what the grader had to complain about: the sample then has no score.
@@ -56,7 +58,7 @@ class Asker:
             BenchmarkError: it doesn't answer, or not as an OpenAI endpoint does.
         """
         try:
-            said = await self.endpoint.say(body_of(question, self.run), stream=self.stream)
+            said = await self.endpoint.say(body_of(question, self.run, self.salt), stream=self.stream)
         except Refused as refusal:
             where = f"{question.task.name}, problem {question.problem.id}"
             raise Refused(f"{where}: {refusal}", refusal.status) from None
@@ -76,8 +78,8 @@ def graded(task: Task, problem: Problem, text: str) -> tuple[float | None, Grade
         return None, complaint
 
 
-def body_of(question: Question, run: Run) -> dict[str, Any]:
-    """The request. Only what may differ from draw to draw gets a seed."""
+def body_of(question: Question, run: Run, salt: str | None = None) -> dict[str, Any]:
+    """The request. Only what may differ from draw to draw gets a seed; of ``salt`` each strategy has its own."""
     strategy = question.strategy
     body = strategy.body()
     if strategy.best_of is not None:
@@ -88,6 +90,7 @@ def body_of(question: Question, run: Run) -> dict[str, Any]:
         **question.asked,
         "model": strategy.model or run.model,
         "messages": [dict(message) for message in question.problem.messages],
+        **({} if salt is None else {"cache_salt": _salt_of(strategy, salt)}),
         **body,
         **({"seed": seed_of(question, run.seed)} if not strategy.greedy else {}),
     }
@@ -97,6 +100,11 @@ def seed_of(question: Question, seed: int) -> int:
     """From the run's seed, the problem and the draw: the same for all strategies, 31 bits."""
     named = f"{seed}\0{question.task.name}\0{question.problem.id}\0{question.draw}"
     return int.from_bytes(hashlib.sha256(named.encode()).digest()[:4], "big") >> 1
+
+
+def _salt_of(strategy: Strategy, salt: str) -> str:
+    # Hashed, since vLLM takes no slashes and no more than 128 characters.
+    return hashlib.sha256(f"{salt} {strategy.name}".encode()).hexdigest()
 
 
 def check_applied(strategy: Strategy, said: Said) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
@@ -77,6 +78,7 @@ async def _asked(plan: Plan, folder: RunFolder, endpoint: StreamingEndpoint) -> 
     judge = None if plan.judge is None else Judge(endpoint, plan.judge)
     if judge is not None:
         await judge.check()
+    salt = secrets.token_hex(8) if await endpoint.salted() else None
     run = folder.run
     total = sum(len(questions_of(run, strategy, plan.tasks)) for strategy in run.strategies)
     with Steps(f"asking {len(run.strategies)} strategies", total) as steps:
@@ -85,5 +87,5 @@ async def _asked(plan: Plan, folder: RunFolder, endpoint: StreamingEndpoint) -> 
             for _ in range(count):
                 steps.advance()
 
-        asker = Asker(endpoint, run, judge, stream=plan.stream)
+        asker = Asker(endpoint, run, judge, stream=plan.stream, salt=salt)
         await Session(asker, folder, plan.tasks, plan.concurrency, done).ask()

@@ -14,6 +14,8 @@ from motet_benchmarks.endpoint import REQUEST_SECONDS, Endpoint
 from motet_benchmarks.errors import BenchmarkError, Refused
 
 CHAT = "/v1/chat/completions"
+#: Who owns the models of a vLLM server, as it says.
+VLLM = ("vllm", "motet")
 _EVENTS = "text/event-stream"
 _DATA, _DONE = "data:", "[DONE]"
 #: Where a message holds text that was generated; reasoning is no part of the answer, but its tokens come first.
@@ -45,6 +47,17 @@ class StreamingEndpoint(Endpoint):
 
     _streams = True
     """Until it refuses a stream for being one."""
+
+    async def salted(self) -> bool:
+        """Whether its cached prefixes can be kept apart by `cache_salt`, which vLLM knows and others may refuse.
+
+        Raises BenchmarkError where it doesn't answer.
+        """
+        payload = await self._request("GET", "/v1/models")
+        try:
+            return payload["data"][0].get("owned_by") in VLLM
+        except (KeyError, IndexError, TypeError, AttributeError):
+            return False
 
     async def say(self, body: Mapping[str, Any], *, stream: bool = True) -> Said:
         """The first choice of the answer to ``body``.

@@ -35,6 +35,7 @@ class StrategiesFake(Fake):
         breaks: it hangs up in the middle of a stream.
         rewards: the judge, which gives an answer its length.
         pause: seconds between two pieces of a stream.
+        owner: whom its models belong to.
         judged: how many conversations each request to the judge had.
     """
 
@@ -45,6 +46,7 @@ class StrategiesFake(Fake):
     breaks: bool = False
     rewards: str = "fake-reward"
     pause: float = 0.0
+    owner: str = "fake"
     judged: list[int] = field(default_factory=list)
 
     async def answer(self, request: Request) -> Response:
@@ -102,6 +104,10 @@ class StrategiesFake(Fake):
         yield event({"choices": [{"delta": {}, "finish_reason": "stop"}], **told})
         yield event({"choices": [], "usage": usage})
         yield "data: [DONE]\n\n"
+
+    async def list_models(self, request: Request) -> JSONResponse:
+        """The model list."""
+        return JSONResponse({"data": [{"id": name, "owned_by": self.owner} for name in self.models]})
 
     async def judge(self, request: Request) -> JSONResponse:
         """Rewards: an answer's length; of more than 100 characters it can't read one."""

@@ -104,6 +104,26 @@ def test_what_is_asked_is_seeded_bounded_and_the_same_for_all(measured: Callable
     assert not {body["seed"] for body in other.bodies} & {seed for _, seed in seeds}
 
 
+def test_no_strategy_finds_anothers_prompts_in_vllms_cache(measured: Callable[..., Run], tmp_path: Path):
+    salts: list[dict[str, set[str | None]]] = []
+    for owner in ("vllm", "motet", "somebody"):
+        fake = StrategiesFake(owner=owner)
+        measured(fake, "plain,contrast", folder=tmp_path / owner)
+        salts.append(
+            {
+                name: {body.get("cache_salt") for body in fake.bodies if ("contrast" in body) == contrasted}
+                for name, contrasted in (("plain", False), ("contrast", True))
+            }
+        )
+    vllm, motet, somebody = salts
+    assert somebody == {"plain": {None}, "contrast": {None}}
+    assert [len(each) for each in (*vllm.values(), *motet.values())] == [1] * 4
+    both = set().union(*vllm.values(), *motet.values())
+    assert len(both) == 4
+    # What vLLM takes: no slashes, which names of strategies have, and at most 128 characters.
+    assert all(salt is not None and salt.isalnum() and len(salt) <= 128 for salt in both)
+
+
 def test_strategies_that_are_refused_cost_one_request_and_are_tried_again(measured: Callable[..., Run]):
     def refuses(body: dict[str, Any]) -> str | None:
         return "best_of: no reward here" if body.get("best_of") else None
