@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from pathlib import Path
 
 import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from motet_benchmarks.strategies.judging import Judgement, digest, messages
 from motet_benchmarks.strategies.records import Strategy
 from motet_benchmarks.strategies.report import cli, write
 from motet_benchmarks.strategies.testing_runs import make_run, strategies, write_run
-from motet_benchmarks.strategies.winning import pairs
 
 FEW = strategies()[:4]
 
@@ -96,42 +92,27 @@ def test_a_sweep_of_three_settings_is_left_to_the_table(tmp_path):
     assert "Accuracy against N" not in page
 
 
-def test_other_benchmarks_join_the_page(tmp_path):
-    run_, samples = make_run(skills=FEW[:2], problems=6)
-    write_run(tmp_path, run_, samples)
-    results = Path(__file__).parents[4] / "benchmarks/results"
-    shutil.copy(results / "kernels-cpu.json", tmp_path)
-    judgements = [
-        Judgement(
-            judge="a judge",
-            digest=digest(messages(pair, swapped=swapped)),
-            task="gym",
-            strategy="same",
-            against="plain",
-            problem=pair.answer.problem,
-            draw=0,
-            against_draw=0,
-            swapped=swapped,
-            verdict="B" if swapped else "A",
-            said="A",
+def test_of_many_families_those_are_drawn_in_which_strategies_differ(tmp_path):
+    run_, samples = make_run(skills=FEW[:2], problems=40)
+    # Each problem a family of its own, all answered wrong but for the last by one of the two.
+    samples = [
+        each.model_copy(
+            update={
+                "family": each.problem,
+                "score": float(each.problem == "gym-39" and each.strategy == "same"),
+            }
         )
-        for pair in pairs(run_, samples)
-        for swapped in (False, True)
+        for each in samples
     ]
-    (tmp_path / "judgements.jsonl").write_text("".join(f"{each.model_dump_json()}\n" for each in judgements))
-    (tmp_path / "load.json").write_text("{}")
-    write(tmp_path)
-    page = (tmp_path / "report.md").read_text()
-    assert "## Kernels on CPU" in page
-    html = (tmp_path / "report.html").read_text()
-    assert "times as long as motet" in html
-    assert "mathdefault" not in html  # how matplotlib writes powers of ten for TeX
-    row = next(line for line in page.splitlines() if line.startswith("| same | 6 | "))
-    assert row.startswith("| same | 6 | 100.0 [")
-    # What can't be read costs its own section, not the page.
-    assert re.search(
-        r"## Serving under load\n\n- Left out: load\.json|- Left out: .*load\.json: no record of a load", page
-    )
+    write(write_run(tmp_path, run_, samples))
+    page = (tmp_path / "report.html").read_text()
+    assert "The 12 of 40 families in which they differ most." in page
+    label = re.search(r'aria-label="(accuracy on gym by family[^"]*)"', page)
+    assert label is not None
+    assert "gym-39: plain 0 %, same 100 %" in label[1]
+    assert label[1].count("gym-") == 12
+    # More families than strategies: a row for each.
+    assert "| family | plain | same |" in (tmp_path / "report.md").read_text()
 
 
 def test_the_command_writes_the_report_again(tmp_path):

@@ -1,0 +1,172 @@
+"""What other benchmarks add to the page."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.load.records import Client, Figures, Load, Member, Quantiles, Server, Step, Targets
+from motet_benchmarks.statistics import Interval
+from motet_benchmarks.strategies.judging import Judgement, digest, messages
+from motet_benchmarks.strategies.records import Strategy
+from motet_benchmarks.strategies.report import write
+from motet_benchmarks.strategies.report.kernels import section
+from motet_benchmarks.strategies.testing_runs import make_run, strategies, write_run
+from motet_benchmarks.strategies.winning import pairs
+
+RESULTS = Path(__file__).parents[4] / "benchmarks/results"
+
+
+@pytest.fixture
+def made():
+    return make_run(skills=strategies()[:2], problems=6)
+
+
+@pytest.fixture
+def folder(tmp_path, made):
+    return write_run(tmp_path / "run", *made)
+
+
+def pages(folder) -> tuple[str, str]:
+    write(folder)
+    return (folder / "report.md").read_text(), (folder / "report.html").read_text()
+
+
+def load() -> Load:
+    """Two servers at two rates, the second one slower."""
+    steps = (Step(rate=1), Step(rate=4))
+    servers = (Server(name="motet", model="toy"), Server(name="vLLM", url="http://x/v1", model="toy"))
+
+    def figures(step: int, server: int) -> Figures:
+        seconds = 0.1 * (step + 1) * (server + 1)
+        each = Interval(seconds, 0.9 * seconds, 1.2 * seconds)
+        return Figures(
+            step=step,
+            server=servers[server].name,
+            requests=50,
+            answered=49,
+            failures={"timeout": 1},
+            offered=5,
+            completed=4.9,
+            tokens=100,
+            goodput=Interval(4.0 - server, 3.5 - server, 4.2 - server),
+            good=40,
+            latency={"first token": Quantiles(count=49, p50=each, p90=each, p99=each)},
+        )
+
+    return Load(
+        command="motet bench serving --rate 1,4",
+        circumstances={"cpu": "made up"},
+        servers=servers,
+        mix=(Member(strategy=Strategy(name="plain"), share=1),),
+        steps=steps,
+        seconds=10,
+        segments=1,
+        warm_up=1,
+        tokens=8,
+        stream=True,
+        timeout=60,
+        max_open=64,
+        targets=Targets(first_token=0.2),
+        prompts="the gym",
+        figures=tuple(figures(step, server) for step in (0, 1) for server in (0, 1)),
+        client=tuple(
+            Client(step=step, server=server.name, late_p99=0.001, late_most=0.002, held=0, most_open=5)
+            for step in (0, 1)
+            for server in servers
+        ),
+    )
+
+
+def test_a_load_has_its_latency_and_goodput_drawn(folder):
+    (folder / "load.json").write_text(load().model_dump_json())
+    text, page = pages(folder)
+    assert "`motet bench serving --rate 1,4` on cpu: made up." in text
+    assert "Load: first token, p99" in page
+    assert "motet: 100.0 at 1, 200.0 at 4; vLLM: 200.0 at 1, 400.0 at 4" in page  # milliseconds
+    assert "Load: goodput" in page
+    assert "motet: 4.0 at 1" in page
+    assert "Load: per token" not in page
+
+
+def test_results_of_the_repository_are_taken_where_the_folder_has_none(folder, tmp_path):
+    results = tmp_path / "benchmarks/results"
+    results.mkdir(parents=True)
+    shutil.copy(RESULTS / "kernels-cpu.json", results)
+    text, page = pages(folder)
+    assert "## Kernels on CPU" in text
+    assert "contrast_sample, eager" in page  # a row of the plot
+    assert "mathdefault" not in page  # how matplotlib writes powers of ten for TeX
+
+
+def test_a_judges_win_rates_are_told(folder, made):
+    judgements = [
+        Judgement(
+            judge="a judge",
+            digest=digest(messages(pair, swapped=swapped)),
+            task="gym",
+            strategy="same",
+            against="plain",
+            problem=pair.answer.problem,
+            draw=0,
+            against_draw=0,
+            swapped=swapped,
+            verdict="B" if swapped else "A",
+            said="A",
+        )
+        for pair in pairs(*made)
+        for swapped in (False, True)
+    ]
+    lines = "".join(f"{each.model_dump_json()}\n" for each in judgements)
+    (folder / "judgements.jsonl").write_text(lines)
+    text, _ = pages(folder)
+    assert re.search(r"\n\| same \| 6 \| 100\.0 \[", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("load.json", "{}", "no record of a load"),
+        ("kernels-cpu.json", '{"lines": 3}', "no kernel results: circumstances: Field required"),
+        ("judgements.jsonl", "nothing\n", "line 1"),
+    ],
+)
+def test_what_cannot_be_read_costs_its_own_section_and_not_the_page(folder, name, content, said):
+    (folder / name).write_text(content)
+    text, _ = pages(folder)
+    assert re.search(f"- Left out: .*{name}.*{said}", text)
+    assert "Highest accuracy" in text
+
+
+def test_kernel_results_say_how_many_times_as_long_others_take(tmp_path):
+    spread = {"value": 0.001, "low": 0.0009, "high": 0.0012}
+    case = {
+        "job": "contrast",
+        "subject": "all",
+        "how": "",
+        "mood": "flat",
+        "dtype": "float32",
+        "batch": 8,
+        "vocab": 32000,
+    }
+    line = {
+        "case": case,
+        "mode": "called",
+        "seconds": {"motet": spread},
+        "ratios": {"eager": {**spread, "value": 1.5}},
+    }
+    facts = {"circumstances": {"cpu": "made up"}, "device": {"name": "CPU"}, "lines": [line]}
+    (tmp_path / "kernels-cpu.json").write_text(json.dumps(facts))
+    found = section(tmp_path / "kernels-cpu.json")
+    assert found.grids[0].rows[0][0] == "contrast all flat, 8 x 32,000"
+    assert found.grids[0].rows[0][3].startswith("1 [0.9")
+    assert "eager 1.50" in found.plots[0].label
+    (tmp_path / "kernels-cpu.json").write_text(json.dumps({**facts, "lines": []}))
+    assert section(tmp_path / "kernels-cpu.json").plots == ()
+    with pytest.raises(BenchmarkError, match="can't be read"):
+        section(tmp_path)
