@@ -37,7 +37,9 @@ def strategies(
     ] = None,
     strategy: Annotated[
         list[str] | None,
-        typer.Option(help="One more, NAME=JSON, the JSON as in a file; greedy unless it says a temperature."),
+        typer.Option(
+            help="One more, NAME=JSON, the JSON as in a file; greedy unless it says a temperature or a best_of."
+        ),
     ] = None,
     sweep: Annotated[
         list[str] | None,
