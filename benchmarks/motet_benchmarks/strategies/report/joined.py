@@ -52,8 +52,8 @@ def served(path: Path) -> Section:
 
     found = Load.read(path)
     return Section(
-        f"Serving under load: {path.name}",
-        (f"`{found.command}` on {where(found.circumstances)}.", *report.remarks(found)),
+        "Serving under load",
+        (f"Measured by {found.command} on {where(found.circumstances)}.", *report.remarks(found)),
         tuple(plot_load.plots(found)),
         tuple(report.grids(found)),
     )

@@ -86,7 +86,7 @@ def load() -> Load:
 def test_a_load_has_its_latency_and_goodput_drawn(folder):
     (folder / "load.json").write_text(load().model_dump_json())
     text, page = pages(folder)
-    assert "`motet bench serving --rate 1,4` on cpu: made up." in text
+    assert "- Measured by motet bench serving --rate 1,4 on cpu: made up." in text
     assert "Load: first token, p99" in page
     assert "motet: 100.0 at 1, 200.0 at 4; vLLM: 200.0 at 1, 400.0 at 4" in page  # milliseconds
     assert "Load: goodput" in page
