@@ -16,7 +16,7 @@ def asked(found: Analysis) -> str:
     """What was asked of whom, where and when."""
     run = found.table.run
     problems = " and ".join(f"{task.problems:,} problems of {task.name}" for task in run.tasks)
-    draws = f", {run.draws} answers to each" if run.draws > 1 else ""
+    draws = f", up to {run.draws} answers to each" if run.draws > 1 else ""
     where = run.url or "a server started for it"
     return f"{len(run.strategies)} strategies on {problems}{draws}, asked of {where} (model {run.model})."
 
