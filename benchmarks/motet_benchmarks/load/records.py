@@ -78,7 +78,9 @@ class Step(BaseModel):
         return found
 
     def __str__(self) -> str:
-        return f"{self.rate:g}/s" if self.rate is not None else f"{self.concurrency} clients"
+        if self.rate is not None:
+            return f"{self.rate:g}/s"
+        return f"{self.concurrency} client{'' if self.concurrency == 1 else 's'}"
 
 
 class Quantiles(BaseModel):

@@ -92,7 +92,7 @@ def ratio_grid(load: Load) -> Grid:
     for step, server, member in dict.fromkeys((one.step, one.server, one.member) for one in load.ratios):
         place = f"{load.steps[step]}, {server} / {load.servers[0].name}: {member or 'all'}"
         rows.append((place, *(known.get((step, server, member, figure), "") for figure in figures)))
-    title = f"Ratios, on the same arrivals [95% interval] ({KEY})"
+    title = f"Ratios, side by side [95% interval] ({KEY})"
     return Grid(title, ("load", *figures.values()), tuple(rows))
 
 
@@ -186,13 +186,14 @@ def _method(load: Load) -> list[str]:
     ]
     closed = load.steps[0].rate is None
     come = (
-        "A closed loop: so many clients ask, wait for the answer and ask again."
+        "A closed loop: so many clients ask, wait for the answer and ask again; a server that is slower is asked less."
         if closed
         else "An open loop: requests come as a Poisson process, whatever became of those before. A latency counts from "
         "the moment at which its request was due, waiting for the client included."
     )
     turns = (
-        f" in {load.segments} turns each, in alternating order, on the same arrivals"
+        f" in {load.segments} turns each, in alternating order, on the same "
+        f"{'requests in the same order' if closed else 'arrivals'}"
         if len(load.servers) > 1
         else f" in {load.segments} turns"
         if load.segments > 1

@@ -10,7 +10,7 @@ from motet_benchmarks.load.arrivals import arrivals, moments, orders
 from motet_benchmarks.load.asking import BROKEN, Asker
 from motet_benchmarks.load.plan import Plan, Turn
 from motet_benchmarks.load.prompts import Prompts
-from motet_benchmarks.load.records import Member, Sample
+from motet_benchmarks.load.records import Member, Sample, Step
 from motet_benchmarks.strategies.streaming import StreamingEndpoint
 
 
@@ -110,7 +110,7 @@ class Session:
 
     def _told(self, turn: Turn) -> str:
         if turn.concurrency is not None:
-            return f"{turn.concurrency} clients"
+            return str(Step(concurrency=turn.concurrency))
         return f"{turn.begin:g}/s" if turn.begin == turn.end else f"{turn.begin:g}/s to {turn.end:g}/s"
 
     def _whole(self, place: int) -> int:

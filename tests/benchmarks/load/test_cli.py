@@ -110,7 +110,10 @@ def test_a_ramp_and_clients_have_files_of_their_own(tmp_path: Path):
     assert [step.concurrency for step in clients.steps] == [1, 2]
     assert clients.targets == Targets()
     assert {tuple(one.latency) for one in clients.figures} == {("end to end",)}
-    assert "A closed loop" in (tmp_path / "load.md").read_text()
+    page = (tmp_path / "load.md").read_text()
+    assert "A closed loop" in page
+    assert "| 1 client |" in page
+    assert "| 2 clients |" in page
 
 
 def test_the_first_steps_are_kept_where_the_server_dies_in_a_later_one(tmp_path: Path):
