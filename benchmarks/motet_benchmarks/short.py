@@ -37,7 +37,7 @@ def everything(
 ) -> None:
     """Strategies, a server under load and the kernels, in one report, in under ten minutes on two CPU cores."""
     from motet_benchmarks.machine import circumstances
-    from motet_benchmarks.strategies.report import write
+    from motet_benchmarks.strategies.report.writing import write
 
     with complaints():
         if readme is not None:

@@ -97,7 +97,7 @@ def strategies(
     from motet_benchmarks.pair import Pair
     from motet_benchmarks.results import show
     from motet_benchmarks.strategies.plan import ANYWHERE, BUNDLED, Plan, wanted
-    from motet_benchmarks.strategies.report import write
+    from motet_benchmarks.strategies.report.writing import write
     from motet_benchmarks.strategies.run import measure
     from motet_benchmarks.strategies.tasks.named import Choosing, tasks_of
 

@@ -82,7 +82,9 @@ class Run(BaseModel):
         tuple[Strategy, ...], Field(description="In the order asked for; the first is compared with.")
     ]
     tasks: tuple[TaskRecord, ...]
-    draws: Annotated[int, Field(ge=1, description="Answers to each problem by each strategy that isn't greedy.")] = 1
+    draws: Annotated[
+        int, Field(ge=1, description="Answers to each problem by each strategy that isn't greedy.")
+    ] = 1
     seed: int = 0
     judge: Annotated[
         str | None, Field(description="Who gave rewards: a reward's name; none where nobody did.")

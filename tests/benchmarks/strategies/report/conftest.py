@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from motet_benchmarks.strategies.report import write
+from motet_benchmarks.strategies.report.writing import write
 from motet_benchmarks.strategies.testing_runs import make_run, write_run
 
 #: A text and a name that would do harm wherever they aren't escaped.

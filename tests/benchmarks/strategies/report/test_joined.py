@@ -14,8 +14,8 @@ from motet_benchmarks.load.records import Client, Figures, Load, Member, Quantil
 from motet_benchmarks.statistics import Interval
 from motet_benchmarks.strategies.judging import Judgement, digest, messages
 from motet_benchmarks.strategies.records import Strategy
-from motet_benchmarks.strategies.report import write
 from motet_benchmarks.strategies.report.kernels import section
+from motet_benchmarks.strategies.report.writing import write
 from motet_benchmarks.strategies.testing_runs import make_run, strategies, write_run
 from motet_benchmarks.strategies.winning import pairs
 

@@ -10,7 +10,8 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from motet_benchmarks.strategies.records import Strategy
-from motet_benchmarks.strategies.report import cli, write
+from motet_benchmarks.strategies.report import cli
+from motet_benchmarks.strategies.report.writing import write
 from motet_benchmarks.strategies.testing_runs import make_run, strategies, write_run
 
 FEW = strategies()[:4]
