@@ -17,7 +17,7 @@ from motet_benchmarks.options import RESULTS, Out, Seed, complaints
 from motet_benchmarks.results import Grid, check_folder, show
 
 #: What is swept beside the bundled default strategies.
-SWEEPS = ("contrast strength=0.25,0.5,1 x plausibility=0,0.1", "motet-sft/best-of n=1,4,16")
+SWEEPS = ("contrast strength=0.25,0.5,1 x plausibility=0,0.1", "motet-sft/best-of-8 n=1,4,16")
 #: Requests a second.
 RATES = (2.0, 8.0)
 #: The run's folder within the results.

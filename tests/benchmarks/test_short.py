@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 
 from motet_benchmarks.cli import app
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.short import BEGIN, END, parted, put_in_place, refresh, summary
+from motet_benchmarks.short import BEGIN, END, SWEEPS, parted, put_in_place, refresh, summary
+from motet_benchmarks.strategies.plan import BUNDLED, wanted
 from motet_benchmarks.strategies.testing_runs import make_run, write_run
 
 
@@ -24,6 +25,13 @@ def test_the_table_has_every_strategy_that_is_no_point_of_a_sweep(folder):
     assert [row[0] for row in grid.rows] == ["plain", "same", "worse", "better"]
     assert grid.columns[:2] == ("strategy", "accuracy")
     assert grid.columns[-2:] == ("forwards", "seconds, p50")
+
+
+def test_what_is_swept_are_points_of_strategies_that_there_are():
+    models = ["motet-toy", "motet-sft"]
+    found = wanted(BUNDLED, sweeps=SWEEPS, default=BUNDLED).of(models, 16)
+    assert [one.point.get("n") for one in found if one.best_of and one.sweep] == [1, 4, 16]
+    assert sum(one.sweep is None for one in found) == len(BUNDLED)
 
 
 def test_the_rest_of_the_file_stays_as_it_is(folder, tmp_path):
