@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.files import replace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,9 +100,7 @@ def write(
     try:
         for suffix, content in contents.items():
             path = folder / f"{stem}.{suffix}"
-            beside = path.with_name(f".{path.name}.new")
-            beside.write_bytes(content)
-            os.replace(beside, path)
+            replace(path, content)
             paths.append(path)
     except OSError as problem:
         raise BenchmarkError(f"--out {folder}: can't write there: {problem.strerror or problem}") from None

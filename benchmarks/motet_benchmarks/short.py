@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import dataclasses
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.files import replace, replace_folder
 from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.options import RESULTS, Out, Seed, complaints
 from motet_benchmarks.results import Grid, check_folder, show
@@ -73,7 +73,8 @@ def _measure(out: Path, count: int, seconds: float, seed: int, where: Circumstan
         seed=seed,
     )
     asyncio.run(strategies.measure(plan, Pair(), where=where))
-    folder = put_in_place(beside, out / FOLDER)
+    folder = out / FOLDER
+    replace_folder(beside, folder)
     asyncio.run(
         load.measure(
             LoadPlan(rates=RATES, seconds=seconds, seed=seed),
@@ -84,18 +85,7 @@ def _measure(out: Path, count: int, seconds: float, seed: int, where: Circumstan
             urls={"motet": None},
         )
     )
-    kernels.measure(replace(kernels.SHORT, seed=seed), where=where, out=out)
-    return folder
-
-
-def put_in_place(beside: Path, folder: Path) -> Path:
-    """Has a folder take the place of the one before it, which is gone only once the new one is there."""
-    before = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(before, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, before)
-    os.replace(beside, folder)
-    shutil.rmtree(before, ignore_errors=True)
+    kernels.measure(dataclasses.replace(kernels.SHORT, seed=seed), where=where, out=out)
     return folder
 
 
@@ -116,16 +106,14 @@ def refresh(readme: Path, folder: Path) -> Path:
     """Puts the strategies of a run into the README's table. Raises BenchmarkError as ``parted`` does."""
     before, behind = parted(readme)
     table = summary(folder).markdown()
-    beside = readme.with_name(f".{readme.name}.new")
-    beside.write_text(f"{before}{BEGIN}\n{table}\n{END}{behind}", encoding="utf-8")
-    os.replace(beside, readme)
+    replace(readme, f"{before}{BEGIN}\n{table}\n{END}{behind}")
     return readme
 
 
 def summary(folder: Path) -> Grid:
     """The strategies of a run that are no points of a sweep: quality with intervals, tokens and time."""
+    from motet_benchmarks.strategies.reading import read
     from motet_benchmarks.strategies.report.analysis import analyse
-    from motet_benchmarks.strategies.report.reading import read
     from motet_benchmarks.strategies.report.tables import quality
 
     found = analyse(read(folder))

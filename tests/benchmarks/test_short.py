@@ -1,4 +1,4 @@
-"""The README's table of the short default, and how its run takes the place of the one before."""
+"""The README's table of the short default."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from motet_benchmarks.cli import app
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.short import BEGIN, END, SWEEPS, parted, put_in_place, refresh, summary
+from motet_benchmarks.short import BEGIN, END, SWEEPS, parted, refresh, summary
 from motet_benchmarks.strategies.plan import BUNDLED, wanted
 from motet_benchmarks.strategies.testing_runs import make_run, write_run
 
@@ -60,13 +60,3 @@ def test_a_file_without_the_marks_is_refused_before_anything_is_measured(tmp_pat
     asked = CliRunner().invoke(app, ["all", "--readme", str(readme), "--out", str(tmp_path / "results")])
     assert asked.exit_code == 2
     assert not (tmp_path / "results").exists()
-
-
-def test_a_run_takes_the_place_of_the_one_before(tmp_path):
-    for content in ("first", "second"):
-        beside = tmp_path / ".run.new"
-        beside.mkdir()
-        (beside / content).write_text(content)
-        assert put_in_place(beside, tmp_path / "run") == tmp_path / "run"
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["second"]

@@ -9,8 +9,8 @@ from motet_benchmarks.comparisons import Comparison, Tested, corrected, paired, 
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.statistics import Interval, means
 from motet_benchmarks.strategies.figures import Table, scored
+from motet_benchmarks.strategies.reading import Recorded
 from motet_benchmarks.strategies.records import Run, Sample
-from motet_benchmarks.strategies.report.reading import Recorded
 
 #: The part of either run's problems that both must have for these alone to be compared, pair by pair.
 ENOUGH = 0.5

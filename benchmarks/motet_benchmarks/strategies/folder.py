@@ -13,7 +13,9 @@ from typing import BinaryIO, Self
 from pydantic import ValidationError
 
 from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.files import replace
 from motet_benchmarks.results import check_folder
+from motet_benchmarks.strategies.reading import read_run
 from motet_benchmarks.strategies.records import RUN_FILE, SAMPLES_FILE, Run, Sample
 
 #: Which answer a sample is: strategy, task, problem, draw.
@@ -125,22 +127,7 @@ class RunFolder:
         return samples
 
     def _save(self) -> None:
-        beside = self.path / f".{RUN_FILE}.new"
-        beside.write_text(self.run.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        os.replace(beside, self.path / RUN_FILE)
-
-
-def read_run(path: Path) -> Run:
-    """A `run.json`. Raises BenchmarkError for what is none."""
-    try:
-        return Run.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise BenchmarkError(f"{path}: {error.strerror or error}") from None
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise BenchmarkError(
-            f"{path} is no run: {'.'.join(map(str, problem['loc']))} {problem['msg']}"
-        ) from None
+        replace(self.path / RUN_FILE, self.run.model_dump_json(indent=1) + "\n")
 
 
 def differences(before: Run, now: Run) -> list[str]:

@@ -13,7 +13,7 @@ from motet_benchmarks.progress import Steps
 from motet_benchmarks.results import show
 from motet_benchmarks.strategies.judging_report import LEGEND, Verdicts, grids, verdicts
 from motet_benchmarks.strategies.judging_session import Judging, judge_of, load, questions, sampled
-from motet_benchmarks.strategies.report.reading import Recorded, read
+from motet_benchmarks.strategies.reading import Recorded, read
 from motet_benchmarks.strategies.report.writing import replace, write
 from motet_benchmarks.strategies.winning import Pair, pairs
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from motet_benchmarks.files import replace_folder
 from motet_benchmarks.toys.corpus import conversations, words_in_use
-from motet_benchmarks.toys.files import replace_folder
 from motet_benchmarks.toys.pretrain import new_model, pretrain, why_uncompiled
 from motet_benchmarks.toys.record import Made, Record, digest
 from motet_benchmarks.toys.rows import Batch, Encoder, batches

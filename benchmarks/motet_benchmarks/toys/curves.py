@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from motet_benchmarks.files import replace
 from motet_benchmarks.statistics import Interval
-from motet_benchmarks.toys.files import replace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

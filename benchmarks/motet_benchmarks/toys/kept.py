@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.toys.files import replace
+from motet_benchmarks.files import replace
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

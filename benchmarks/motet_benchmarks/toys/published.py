@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from motet_alignment.store import Adapter, AdapterStore, fingerprint
+from motet_benchmarks.files import replace_folder
 from motet_benchmarks.toys.adapters import BASE, NAMES, Run
-from motet_benchmarks.toys.files import replace_folder
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from motet_benchmarks.files import replace
 from motet_benchmarks.toys.adapted import Adapted
 from motet_benchmarks.toys.adapters import NAMES
 from motet_benchmarks.toys.evaluate import Results
-from motet_benchmarks.toys.files import replace
 from motet_benchmarks.toys.ppo import PPO
 from motet_benchmarks.toys.ppo_measured import PpoMeasured
 from motet_benchmarks.toys.published import versions

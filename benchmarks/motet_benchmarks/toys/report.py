@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
+from motet_benchmarks.files import replace
 from motet_benchmarks.statistics import share
 from motet_benchmarks.toys import curves
 from motet_benchmarks.toys.adapted import Measuring
 from motet_benchmarks.toys.adapters import Trainings
 from motet_benchmarks.toys.card import card
 from motet_benchmarks.toys.evaluate import evaluate
-from motet_benchmarks.toys.files import replace
 from motet_benchmarks.toys.kept import once
 from motet_benchmarks.toys.ppo import PpoRun, bundle, reinforce
 from motet_benchmarks.toys.ppo_measured import Outcomes, measured, outcomes

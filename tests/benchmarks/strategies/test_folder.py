@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.strategies.folder import RunFolder, read_run
+from motet_benchmarks.strategies.folder import RunFolder
+from motet_benchmarks.strategies.reading import read_run
 from motet_benchmarks.strategies.records import Run, Sample, Strategy, TaskRecord
 
 RUN = Run(
@@ -100,7 +101,7 @@ def test_samples_without_their_run_are_not_taken_over(tmp_path: Path):
     with pytest.raises(BenchmarkError, match=r"has samples and no run.json"), RunFolder(tmp_path, RUN):
         pass
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(BenchmarkError, match=r"run.json is no run: command Field required"):
+    with pytest.raises(BenchmarkError, match=r"run.json: .*command"):
         read_run(tmp_path / "run.json")
 
 

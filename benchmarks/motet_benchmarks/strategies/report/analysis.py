@@ -9,10 +9,10 @@ from typing import Any
 from motet_benchmarks.comparisons import NO_DIFFERENCE
 from motet_benchmarks.strategies import figures
 from motet_benchmarks.strategies.figures import Cost, Liking, Line, Table
+from motet_benchmarks.strategies.reading import Recorded
 from motet_benchmarks.strategies.records import Strategy
 from motet_benchmarks.strategies.report.diversity import Diversity, diversities
 from motet_benchmarks.strategies.report.latency import Latency, Measure, latencies
-from motet_benchmarks.strategies.report.reading import Recorded
 
 #: The most strategies that a plot with a curve or a bar for each one shows.
 SHOWN = 7

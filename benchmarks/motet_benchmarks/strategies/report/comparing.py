@@ -9,7 +9,7 @@ from motet_benchmarks.comparisons import LEVEL
 from motet_benchmarks.results import Grid
 from motet_benchmarks.statistics import Interval
 from motet_benchmarks.strategies.compare import Change, changes, differing
-from motet_benchmarks.strategies.report.reading import read
+from motet_benchmarks.strategies.reading import read
 from motet_benchmarks.strategies.report.tables import p_value
 from motet_benchmarks.strategies.report.writing import replace
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from motet_benchmarks import files
 from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.strategies.reading import read
 from motet_benchmarks.strategies.report.analysis import analyse
 from motet_benchmarks.strategies.report.joined import joined
 from motet_benchmarks.strategies.report.page import html, markdown, sections
-from motet_benchmarks.strategies.report.reading import read
 
 
 def write(folder: Path) -> list[Path]:
@@ -31,16 +31,13 @@ def write(folder: Path) -> list[Path]:
     )
 
 
-def replace(folder: Path, files: Mapping[str, str]) -> list[Path]:
+def replace(folder: Path, contents: Mapping[str, str]) -> list[Path]:
     """Write each file whole or not at all. Raises BenchmarkError if one can't be written."""
     paths = []
     try:
-        for name, content in files.items():
-            path = folder / name
-            beside = path.with_name(f".{name}.new")
-            beside.write_text(content, encoding="utf-8")
-            os.replace(beside, path)
-            paths.append(path)
+        for name, content in contents.items():
+            files.replace(folder / name, content)
+            paths.append(folder / name)
     except OSError as problem:
         raise BenchmarkError(f"{folder}: can't write there: {problem.strerror or problem}") from None
     return paths

@@ -7,8 +7,8 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from motet_benchmarks.strategies.compare import changes, differing
+from motet_benchmarks.strategies.reading import Recorded
 from motet_benchmarks.strategies.report import cli
-from motet_benchmarks.strategies.report.reading import Recorded
 from motet_benchmarks.strategies.testing_runs import make_run, strategies, write_run
 
 FEW = strategies()[:4]

@@ -15,10 +15,10 @@ from motet_benchmarks.strategies.figures import (
     reward,
     score,
 )
+from motet_benchmarks.strategies.reading import Recorded
 from motet_benchmarks.strategies.report.analysis import analyse, front
 from motet_benchmarks.strategies.report.examples import LONGEST, PROBLEMS, cut, examples
 from motet_benchmarks.strategies.report.latency import quantile
-from motet_benchmarks.strategies.report.reading import Recorded
 from motet_benchmarks.strategies.testing_runs import FAMILIES, make_run, strategies
 
 FEW = strategies()[:5]  # plain, same, worse, better, refused

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.strategies.reading import read
 from motet_benchmarks.strategies.records import FORMAT, RUN_FILE, SAMPLES_FILE
-from motet_benchmarks.strategies.report.reading import read
 from motet_benchmarks.strategies.testing_runs import make_run, strategies, write_run
 
 

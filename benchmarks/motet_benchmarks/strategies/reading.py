@@ -38,7 +38,7 @@ def read(folder: Path) -> Recorded:
     Raises BenchmarkError, which names the file and line, where there is none, it was written by a newer version, or a
     line isn't a sample of it.
     """
-    run = _run(folder / RUN_FILE)
+    run = read_run(folder / RUN_FILE)
     samples, torn = _samples(folder / SAMPLES_FILE, run)
     if not samples and len(run.refused) == len(run.strategies):
         told = "; ".join(f"{name}: {reason}" for name, reason in run.refused.items())
@@ -52,7 +52,8 @@ def read(folder: Path) -> Recorded:
     return Recorded(run, samples, torn)
 
 
-def _run(file: Path) -> Run:
+def read_run(file: Path) -> Run:
+    """A `run.json`. Raises BenchmarkError for what is none, or of a newer version."""
     try:
         found = json.loads(_decoded(file, _bytes(file)))
     except ValueError as problem:

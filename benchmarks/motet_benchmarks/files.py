@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 
-def replace(path: Path, text: str) -> None:
-    """Write `text` beside `path` and rename it into place."""
+def replace(path: Path, content: str | bytes) -> None:
+    """Write `content` beside `path` and rename it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
+    beside.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(beside, path)
 
 
