@@ -29,6 +29,9 @@ class Fake:
     """How many tokens it says it has generated."""
     contrasts: bool = True
     """Whether it knows contrast, as motet does; others ignore the field."""
+    gathers: int = 0
+    """Until it has once had so many requests at once, it keeps each for five seconds: who asks them together is
+    seen to do so on a slow machine too."""
     status: int = 200
     models: tuple[str, ...] = ("fake",)
     url: str = ""
@@ -44,10 +47,7 @@ class Fake:
         self.bodies.append(body)
         if self.status != 200:
             return JSONResponse({"error": {"message": "the fake refuses"}}, status_code=self.status)
-        self._busy += 1
-        self.busiest = max(self.busiest, self._busy)
-        await asyncio.sleep(self.seconds(body))
-        self._busy -= 1
+        await self._think(body)
         text = self.reply(body)
         chat = "messages" in body
         payload: dict[str, Any] = {
@@ -58,6 +58,15 @@ class Fake:
             applied = body["contrast"] if isinstance(body["contrast"], dict) else {"strength": 0.5}
             payload["motet"] = {"contrast": applied}
         return JSONResponse(payload)
+
+    async def _think(self, body: dict[str, Any]) -> None:
+        self._busy += 1
+        self.busiest = max(self.busiest, self._busy)
+        deadline = time.monotonic() + 5
+        while self.busiest < self.gathers and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(self.seconds(body))
+        self._busy -= 1
 
     async def list_models(self, request: Request) -> JSONResponse:
         """The model list."""

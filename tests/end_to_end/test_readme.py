@@ -172,7 +172,11 @@ def known_options(*names):
         if not hasattr(command, "resolve_command"):
             break  # the words behind a command are its arguments
         _, command, _ = command.resolve_command(typer.Context(command), [name])
-    known = {option for one in command.get_params(typer.Context(command)) for option in one.opts}
+    known = {
+        option
+        for one in command.get_params(typer.Context(command))
+        for option in (*one.opts, *one.secondary_opts)
+    }
     if names == ("serve",):
         asked = [sys.executable, "-m", "motet_server", "serve", "--vllm-help"]
         shown = subprocess.run(asked, capture_output=True, text=True, check=True).stdout

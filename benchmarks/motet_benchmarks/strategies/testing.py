@@ -59,10 +59,7 @@ class StrategiesFake(Fake):
             status = 400 if self.status == 200 else self.status
             message = reason if self.status == 200 else "the fake refuses"
             return JSONResponse({"error": {"message": message, "code": status}}, status_code=status)
-        self._busy += 1
-        self.busiest = max(self.busiest, self._busy)
-        await asyncio.sleep(self.seconds(body))
-        self._busy -= 1
+        await self._think(body)
         text, motet = self.reply(body), {} if self.ignores else self._motet(body)
         count = motet.get("best_of", {}).get("candidates", 1)
         usage = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": TOKENS * count}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -51,10 +50,7 @@ class VoicesFake(Fake):
         if self.status != 200 or refusal is not None:
             error = {"error": {"message": refusal or "the fake is ill"}}
             return JSONResponse(error, status_code=400 if refusal is not None else self.status)
-        self._busy += 1
-        self.busiest = max(self.busiest, self._busy)
-        await asyncio.sleep(self.seconds(body))
-        self._busy -= 1
+        await self._think(body)
         problem = self._known.get(json.dumps(body["messages"]))
         text = "words"
         if problem is not None:

@@ -49,6 +49,7 @@ async def compared(questions: Questions, fake: Fake) -> Measured:
 async def test_gains_and_losses_are_told_apart_by_family():
     # Plain knows the second family only; contrast gains the first one and loses the second.
     fake = knowing(QUESTIONS, lambda instance, contrast: (instance.family == FIRST) == bool(contrast))
+    fake.gathers = 4
     measured = await compared(QUESTIONS, fake)
     overall, first, second = lines(measured.outcomes)
     assert (first.name, first.plain.right, first.contrast.right, first.plain.of) == (FIRST, 0, 6, 6)

@@ -158,7 +158,7 @@ def test_the_servers_take_turns():
 
 
 def test_clients_of_a_closed_loop_ask_one_after_the_other():
-    fake = QueueingFake(seconds=lambda body: 0.05)
+    fake = QueueingFake(seconds=lambda body: 0.05, gathers=3)
     found = measured(fake, concurrency=(3,), warm_up=0.3)
     assert fake.busiest == 3
     assert min(one.due for one in found.samples) < 0

@@ -83,7 +83,7 @@ def test_a_folder_of_another_configuration_is_refused_and_left_alone(
 
 
 def test_what_is_asked_is_seeded_bounded_and_the_same_for_all(measured: Callable[..., Run], tmp_path: Path):
-    fake = StrategiesFake(seconds=lambda body: 0.01)
+    fake = StrategiesFake(gathers=3)
     measured(fake, "plain,sampled,best-of-2", draws=2, concurrency=3, seed=7, tokens=9)
     assert fake.busiest == 3
     assert {body["max_tokens"] for body in fake.bodies} == {9}

@@ -70,7 +70,7 @@ def test_each_question_is_asked_once_and_the_best_on_the_validation_split_is_cho
         best = 2.0 if str(problem.messages()) in held_out else 1.0
         return strength(body) == best
 
-    fake = fake_of(knows=knows, seconds=lambda body: 0.005)
+    fake = fake_of(knows=knows, gathers=3)
     found = answered(fake)
     asked = [str(sorted(body.items())) for body in fake.bodies]
     assert len(set(asked)) == len(asked)

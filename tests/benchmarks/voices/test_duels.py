@@ -55,8 +55,13 @@ def test_both_arms_have_as_many_rows_and_answer_the_same_problems():
     assert len(set(texts)) == len(texts)  # nothing for the prefix cache to find
     adapter = [body for body in groups.bodies if body["model"] == DPO]
     assert any(body.get("contrast", {}).get("against") == "base" for body in adapter)
-    assert groups.busiest == 6  # three clients' two independent requests each
     assert all(body["ignore_eos"] and body["max_tokens"] == 5 for body in groups.bodies)
+
+
+def test_a_client_asks_all_of_its_requests_at_once():
+    groups = VoicesFake(gathers=6)
+    raced(groups, VoicesFake(), Plan(clients=(3,), rounds=1, tokens=5))
+    assert groups.busiest == 6  # three clients' two independent requests each
 
 
 def test_arms_take_turns_at_being_first():
