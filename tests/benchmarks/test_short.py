@@ -29,7 +29,7 @@ def test_the_table_has_every_strategy_that_is_no_point_of_a_sweep(folder):
 
 def test_what_is_swept_are_points_of_strategies_that_there_are():
     models = ["motet-toy", "motet-sft"]
-    found = wanted(BUNDLED, sweeps=SWEEPS, default=BUNDLED).of(models, 16)
+    found = wanted(BUNDLED, sweeps=SWEEPS, default=BUNDLED).of(models)
     assert [one.point.get("n") for one in found if one.best_of and one.sweep] == [1, 4, 16]
     assert sum(one.sweep is None for one in found) == len(BUNDLED)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from motet_benchmarks.errors import BenchmarkError, Refused
@@ -15,6 +15,13 @@ from motet_benchmarks.strategies.records import Run, Sample, Strategy
 from motet_benchmarks.strategies.rewards import Judge
 from motet_benchmarks.strategies.streaming import CHAT, Said, StreamingEndpoint
 from motet_benchmarks.strategies.tasks.task import GraderError, Problem, Task
+
+#: What an endpoint answers to a request that it doesn't serve. Anything else that goes wrong ends the run.
+REFUSALS = frozenset({400, 404, 413, 422})
+#: Fields of a request that bound an answer.
+BOUNDS = frozenset({"max_tokens", "max_completion_tokens"})
+#: Tokens of an attempt where nothing else bounds them.
+ATTEMPTED = 128
 
 
 class Ignored(BenchmarkError):
@@ -49,25 +56,49 @@ class Asker:
     salt: str | None = None
     """Keeps every strategy from finding in the endpoint's cache what another has had computed; None where it can't."""
 
-    async def ask(self, question: Question) -> tuple[Sample, GraderError | None]:
-        """The sample, and what the grader had to complain about: the sample then has no score.
+    async def attempt(self, question: Question) -> None:
+        """Asks and keeps nothing: whether the strategy is served, and so that no answer pays for being the first.
 
         Raises:
             Refused: the endpoint answers with an error.
             Ignored: it has answered without the contrast or the best-of that was asked for.
             BenchmarkError: it doesn't answer, or not as an OpenAI endpoint does.
         """
+        await self._said(
+            replace(question, asked={"max_tokens": ATTEMPTED, **question.asked}), "an attempt at "
+        )
+
+    async def ask(self, question: Question) -> tuple[Sample, GraderError | None]:
+        """The sample, and what the grader had to complain about: the sample then has no score.
+
+        A problem that is refused, such as one that is too long, is answered by an empty text.
+
+        Raises:
+            Refused: the endpoint answers with an error that isn't about the request.
+            Ignored, BenchmarkError: as in `attempt`.
+        """
         try:
-            said = await self.endpoint.say(body_of(question, self.run, self.salt), stream=self.stream)
+            said = await self._said(question)
         except Refused as refusal:
-            where = f"{question.task.name}, problem {question.problem.id}"
-            raise Refused(f"{where}: {refusal}", refusal.status) from None
-        check_applied(question.strategy, said)
+            if refusal.status not in REFUSALS:
+                raise
+            return _refused(question, refusal)
         reward = None
         if self.judge is not None:
             reward = await self.judge.reward(question.problem.messages, said.text)
         score, complaint = graded(question.task, question.problem, said.text)
         return _sample(question, said, score, reward), complaint
+
+    async def _said(self, question: Question, purpose: str = "") -> Said:
+        # An attempt has a salt of its own, so that it spares no answer the work on a prompt.
+        salt = None if self.salt is None else purpose + self.salt
+        try:
+            said = await self.endpoint.say(body_of(question, self.run, salt), stream=self.stream)
+        except Refused as refusal:
+            where = f"{question.task.name}, problem {question.problem.id}"
+            raise Refused(f"{where}: {refusal}", refusal.status) from None
+        check_applied(question.strategy, said)
+        return said
 
 
 def graded(task: Task, problem: Problem, text: str) -> tuple[float | None, GraderError | None]:
@@ -79,15 +110,23 @@ def graded(task: Task, problem: Problem, text: str) -> tuple[float | None, Grade
 
 
 def body_of(question: Question, run: Run, salt: str | None = None) -> dict[str, Any]:
-    """The request. Only what may differ from draw to draw gets a seed; of ``salt`` each strategy has its own."""
+    """The request. Only what may differ from draw to draw gets a seed; of ``salt`` each strategy has its own.
+
+    The answer is bounded by the strategy, else by the run, else by the task.
+    """
     strategy = question.strategy
     body = strategy.body()
     if strategy.best_of is not None:
         best_of = {"n": strategy.best_of} if isinstance(strategy.best_of, int) else dict(strategy.best_of)
         # The candidates' texts say how many of the tokens are the answer's own.
         body["best_of"] = {**best_of, "candidates": True}
+    asked, bound = dict(question.asked), run.tokens or question.task.tokens
+    if BOUNDS & body.keys() or bound is not None:
+        asked = {name: value for name, value in asked.items() if name not in BOUNDS}
+    if not BOUNDS & body.keys() and bound is not None:
+        asked["max_tokens"] = bound
     return {
-        **question.asked,
+        **asked,
         "model": strategy.model or run.model,
         "messages": [dict(message) for message in question.problem.messages],
         **({} if salt is None else {"cache_salt": _salt_of(strategy, salt)}),
@@ -120,17 +159,12 @@ def _sample(question: Question, said: Said, score: float | None, reward: float |
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise BenchmarkError(f"{CHAT}: motet isn't what a motet server says: {error!r}") from None
     per_token = None
-    if said.first is not None and said.last is not None and cost.answer > 1:
+    # What best-of has chosen comes at once.
+    at_once = question.strategy.best_of is not None
+    if said.first is not None and said.last is not None and cost.answer > 1 and not at_once:
         per_token = (said.last - said.first) / (cost.answer - 1)
-    last: Mapping[str, str] = question.problem.messages[-1]
     return Sample(
-        strategy=question.strategy.name,
-        task=question.task.name,
-        problem=question.problem.id,
-        family=question.problem.family,
-        draw=question.draw,
-        prompt=last["content"],
-        reference=question.problem.reference,
+        **_about(question),
         text=said.text,
         score=score,
         reward=reward,
@@ -145,3 +179,28 @@ def _sample(question: Question, said: Said, score: float | None, reward: float |
         per_token=per_token,
         finish=said.finish,
     )
+
+
+def _refused(question: Question, refusal: Refused) -> tuple[Sample, GraderError | None]:
+    """An empty answer, which has cost nothing and is graded like any other."""
+    score, complaint = graded(question.task, question.problem, "")
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("prompt_tokens", "answer_tokens", "generated", "forwards", "seconds"), 0
+    )
+    refused: dict[str, Any] = {"text": "", "refusal": str(refusal), "score": score, "finish": "refused"}
+    return Sample(**_about(question), **nothing, **refused), complaint
+
+
+def _about(question: Question) -> dict[str, Any]:
+    """Which answer a sample is, and to what."""
+    *before, last = question.problem.messages
+    return {
+        "strategy": question.strategy.name,
+        "task": question.task.name,
+        "problem": question.problem.id,
+        "family": question.problem.family,
+        "draw": question.draw,
+        "context": tuple(before),
+        "prompt": last["content"],
+        "reference": question.problem.reference,
+    }

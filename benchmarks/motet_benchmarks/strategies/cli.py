@@ -83,8 +83,13 @@ def strategies(
         typer.Option(help="A reward adapter or model of the endpoint, asked for a reward of each answer."),
     ] = None,
     tokens: Annotated[
-        int, typer.Option(min=1, help="The longest answer, whatever a task of lm_eval's says.")
-    ] = 128,
+        int | None,
+        typer.Option(
+            min=1,
+            help="The longest answer. When left out: 128 in the gym, 512 for files, and what lm_eval says for its own. "
+            "A strategy's own max_tokens comes first.",
+        ),
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="The most requests at once.")] = 16,
     stream: Annotated[bool, typer.Option(help="Ask for streams, and time the tokens in them.")] = True,
     serve_options: ServeOptions = "",

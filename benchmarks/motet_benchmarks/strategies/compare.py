@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from motet_benchmarks.comparisons import Comparison, Tested, corrected, paired, unpaired
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.statistics import Interval, means
-from motet_benchmarks.strategies.figures import Table, scored
+from motet_benchmarks.strategies.figures import Table, answered, reward, score, scored
 from motet_benchmarks.strategies.reading import Recorded
 from motet_benchmarks.strategies.records import Run, Sample
 
@@ -26,14 +26,14 @@ class Figure:
     """What a table shows it times."""
 
 
-SCORE = Figure("score, %", lambda sample: sample.score, 100)
+SCORE = Figure("score, %", score, 100)
 FIGURES = (
     SCORE,
-    Figure("reward", lambda sample: sample.reward),
-    Figure("tokens returned", lambda sample: sample.answer_tokens),
-    Figure("tokens generated", lambda sample: sample.generated),
-    Figure("forwards", lambda sample: sample.forwards),
-    Figure("seconds", lambda sample: sample.seconds),
+    Figure("reward", reward),
+    Figure("tokens returned", answered(lambda sample: sample.answer_tokens)),
+    Figure("tokens generated", answered(lambda sample: sample.generated)),
+    Figure("forwards", answered(lambda sample: sample.forwards)),
+    Figure("seconds", answered(lambda sample: sample.seconds)),
 )
 
 
@@ -86,7 +86,7 @@ def differing(before: Run, after: Run) -> list[str]:
     """What the runs were not asked alike, each in a few words."""
     said = [
         f"{name}: {one}, then {other}"
-        for name in ("model", "draws", "judge", "seed", "url")
+        for name in ("model", "draws", "judge", "seed", "tokens", "url")
         if (one := getattr(before, name)) != (other := getattr(after, name))
     ]
     for kind in ("cpu", "cores", "gpus", "versions"):
@@ -139,7 +139,7 @@ def _measured(tables: tuple[Table, Table], cell: tuple[str, str], figure: Figure
 def _alike(tables: tuple[Table, Table], cell: tuple[str, str], problem: str) -> bool:
     """Whether an id stands for the same problem in both runs."""
     one, other = (table.answers(*cell)[problem][0] for table in tables)
-    return (one.prompt, one.reference) == (other.prompt, other.reference)
+    return (one.context, one.prompt, one.reference) == (other.context, other.prompt, other.reference)
 
 
 def _mean(values: Sequence[float], figure: Figure) -> Interval:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from motet_benchmarks.comparisons import Comparison, Tested, corrected, paired
 from motet_benchmarks.statistics import Interval, means, share
@@ -51,6 +52,9 @@ class Cost:
     task: str
     strategy: str
     answers: int
+    """Refused problems are none, here and in all that follows."""
+    refused: int
+    """Problems that the endpoint refused, draw by draw."""
     seconds: float
     """All answers' times added up."""
     prompt: Interval
@@ -85,9 +89,12 @@ class Table:
 
     def cells(self) -> list[tuple[str, str]]:
         """Tasks and strategies with an answer, in the run's order."""
-        return [
-            (task, name) for task in self.tasks for name in self.strategies if (task, name) in self._cells
-        ]
+        return [(task, name) for task in self.tasks for name in self.strategies if self.each(task, name)]
+
+    def refused(self, task: str, strategy: str) -> list[Sample]:
+        """The problems that the endpoint refused, draw by draw."""
+        found = self.answers(task, strategy).values()
+        return [sample for answers in found for sample in answers if sample.refusal is not None]
 
     def families(self, task: str) -> list[str]:
         """The task's kinds of problems, as they are met."""
@@ -105,8 +112,13 @@ class Table:
         return self._cells.get((task, strategy), {})
 
     def each(self, task: str, strategy: str) -> list[Sample]:
-        """All answers."""
-        return [sample for answers in self.answers(task, strategy).values() for sample in answers]
+        """All answers, refused problems left out."""
+        return [
+            sample
+            for answers in self.answers(task, strategy).values()
+            for sample in answers
+            if sample.refusal is None
+        ]
 
     def pairs(self) -> list[Pair]:
         """Every strategy's answers beside the first's."""
@@ -147,7 +159,12 @@ def lines(table: Table, *, families: bool = False) -> list[Line]:
     ]
     columns, tests, counts = [], [], []
     for task, name, family in wanted:
-        answers = [sample for sample in table.each(task, name) if family in (None, sample.family)]
+        answers = [
+            sample
+            for samples in table.answers(task, name).values()
+            for sample in samples
+            if family in (None, sample.family)
+        ]
         counts.append((len({sample.problem for sample in answers}), len(answers)))
         columns.append(list(table.averaged(task, name, score, family).values()))
         tests.append(_against_first(table, task, name, score, family))
@@ -173,18 +190,17 @@ def likings(table: Table) -> list[Liking]:
     ]
 
 
+def answered(figure: Callable[[Sample], float]) -> Callable[[Sample], float | None]:
+    """A figure that a refused problem doesn't have; of those it has a score alone."""
+    return lambda sample: figure(sample) if sample.refusal is None else None
+
+
 #: What a cost is made of: counts of tokens, and shares of answers.
-_TOKENS: tuple[Callable[[Sample], float], ...] = (
-    lambda sample: sample.prompt_tokens,
-    lambda sample: sample.answer_tokens,
-    lambda sample: sample.generated,
-    lambda sample: sample.scored,
-    lambda sample: sample.forwards,
+_TOKENS = tuple(
+    answered(attrgetter(name))
+    for name in ("prompt_tokens", "answer_tokens", "generated", "scored", "forwards")
 )
-_SHARES: tuple[Callable[[Sample], float], ...] = (
-    lambda sample: sample.declined,
-    lambda sample: sample.finish == "length",
-)
+_SHARES = (answered(attrgetter("declined")), answered(lambda sample: sample.finish == "length"))
 
 
 def costs(table: Table) -> list[Cost]:
@@ -200,7 +216,7 @@ def costs(table: Table) -> list[Cost]:
     for cell in cells:
         seconds = [sample.seconds for sample in table.each(*cell)]
         figures = [*(next(counts) for _ in _TOKENS), *(next(parts) for _ in _SHARES)]
-        found.append(Cost(*cell, len(seconds), sum(seconds), *figures))
+        found.append(Cost(*cell, len(seconds), len(table.refused(*cell)), sum(seconds), *figures))
     return found
 
 

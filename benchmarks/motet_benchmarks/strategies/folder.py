@@ -64,7 +64,16 @@ class RunFolder:
 
     def replace(self, samples: Iterable[Sample]) -> None:
         """Puts other versions in the place of samples that are there already."""
-        self.samples |= {key_of(sample): sample for sample in samples}
+        self._write(self.samples | {key_of(sample): sample for sample in samples})
+
+    def drop_refused(self) -> None:
+        """Forgets the problems that the endpoint has refused: it may have been started anew with a longer context."""
+        kept = {key: sample for key, sample in self.samples.items() if sample.refusal is None}
+        if len(kept) < len(self.samples):
+            self._write(kept)
+
+    def _write(self, samples: dict[Key, Sample]) -> None:
+        self.samples = samples
         beside = self.path / f".{SAMPLES_FILE}.new"
         beside.write_bytes(b"".join(map(_line, self.samples.values())))
         assert self._file is not None
@@ -134,7 +143,7 @@ def differences(before: Run, now: Run) -> list[str]:
     """What decides other answers in one run than in the other, each in a few words."""
     found = [
         f"{name} {was!r} there, {is_!r} here"
-        for name in ("model", "draws", "seed", "judge")
+        for name in ("model", "draws", "seed", "tokens", "judge")
         if (was := getattr(before, name)) != (is_ := getattr(now, name))
     ]
     found += _listed("strategy", before.strategies, now.strategies)

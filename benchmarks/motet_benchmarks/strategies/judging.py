@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from motet_benchmarks.statistics import Share, share
+from motet_benchmarks.strategies.records import Sample
 from motet_benchmarks.strategies.winning import Decided, Pair
 
 Verdict = Literal["A", "B", "tie"]
@@ -106,8 +107,16 @@ def messages(pair: Pair, *, swapped: bool) -> list[dict[str, str]]:
     """The conversation that asks a judge; ``swapped`` shows the first strategy's answer as A."""
     answers = pair.answer.text, pair.against.text
     a, b = reversed(answers) if swapped else answers
-    question = _QUESTION.format(question=pair.answer.prompt, a=a, b=b)
+    question = _QUESTION.format(question=_asked(pair.answer), a=a, b=b)
     return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": question}]
+
+
+def _asked(answer: Sample) -> str:
+    """The whole conversation, with who says what where there is more than a question."""
+    if not answer.context:
+        return answer.prompt
+    messages = [*answer.context, {"role": "user", "content": answer.prompt}]
+    return "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
 
 
 def digest(asked: Sequence[Mapping[str, str]]) -> str:

@@ -41,6 +41,8 @@ class LmEvalTask:
         BenchmarkError: lm_eval isn't installed, doesn't know the task or an option, or can't ask or grade it so.
     """
 
+    tokens = None
+
     def __init__(
         self,
         name: str,

@@ -19,8 +19,6 @@ BUNDLED = ("plain", "sampled", "contrast", "motet-sft", "motet-sft/best-of-8")
 FIRST = ("plain",)
 
 _FILES = (".yaml", ".yml")
-#: Fields of a request that bound an answer.
-_BOUNDS = frozenset({"max_tokens", "max_completion_tokens"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +31,15 @@ class Wanted:
     models: tuple[str, ...] = ()
     """For every strategy; empty where they are asked as they are."""
 
-    def of(self, models: Sequence[str], tokens: int) -> tuple[Strategy, ...]:
-        """All of them, for an endpoint with `models`; answers that are bounded by nothing else get `tokens`.
+    def of(self, models: Sequence[str]) -> tuple[Strategy, ...]:
+        """All of them, for an endpoint with `models`.
 
         Raises BenchmarkError for a word that is no model of the endpoint, and for two strategies of one name.
         """
         check_models(self.strategies, models, self.known)
         found = across(self.strategies, self.models) if self.models else list(self.strategies)
         check_names(found)
-        return tuple(
-            one
-            if _BOUNDS & one.sampling.keys()
-            else one.model_copy(update={"sampling": {**one.sampling, "max_tokens": tokens}})
-            for one in found
-        )
+        return tuple(found)
 
 
 def wanted(
@@ -84,7 +77,8 @@ class Plan:
     """Its own under $MOTET_HOME/runs where None."""
     draws: int = 1
     judge: str | None = None
-    tokens: int = 128
+    tokens: int | None = None
+    """The longest answer; each task has its own bound where None."""
     concurrency: int = 16
     stream: bool = True
     seed: int = 0

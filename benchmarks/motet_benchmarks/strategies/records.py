@@ -66,6 +66,9 @@ class TaskRecord(BaseModel):
     metric: Annotated[str, Field(description="What its score from 0 to 1 says, such as accuracy.")]
     problems: Annotated[int, Field(ge=1, description="How many.")]
     digest: Annotated[str, Field(description="SHA-256 of the problems and how they are graded.")]
+    tokens: Annotated[
+        int | None, Field(description="The longest answer; none where each of its requests says that itself.")
+    ] = None
 
 
 class Run(BaseModel):
@@ -86,6 +89,10 @@ class Run(BaseModel):
         int, Field(ge=1, description="Answers to each problem by each strategy that isn't greedy.")
     ] = 1
     seed: int = 0
+    tokens: Annotated[
+        int | None,
+        Field(description="The longest answer to whatever task; none where each has its own bound."),
+    ] = None
     judge: Annotated[
         str | None, Field(description="Who gave rewards: a reward's name; none where nobody did.")
     ] = None
@@ -100,7 +107,7 @@ class Run(BaseModel):
     def fingerprint(self) -> str:
         """SHA-256 of all that decides which answers are asked for."""
         asked = self.model_dump(
-            mode="json", include={"model", "strategies", "tasks", "draws", "seed", "judge"}
+            mode="json", include={"model", "strategies", "tasks", "draws", "seed", "tokens", "judge"}
         )
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
@@ -115,9 +122,18 @@ class Sample(BaseModel):
     problem: Annotated[str, Field(description="Its id within the task.")]
     family: Annotated[str, Field(description="What kind of problem; the task's name where it has no kinds.")]
     draw: Annotated[int, Field(ge=0, description="Which of the answers to it.")] = 0
-    prompt: Annotated[str, Field(description="The last message asked, for a reader.")] = ""
+    context: Annotated[
+        tuple[Mapping[str, str], ...], Field(description="The messages before the last one asked.")
+    ] = ()
+    prompt: Annotated[str, Field(description="The last message asked.")] = ""
     reference: Annotated[str | None, Field(description="What would have been right, for a reader.")] = None
     text: str
+    refusal: Annotated[
+        str | None,
+        Field(
+            description="Why the endpoint refused this one problem, whose answer then counts as an empty text."
+        ),
+    ] = None
     score: Annotated[
         float | None, Field(ge=0, le=1, description="By the task's grader; none where it has none.")
     ]
@@ -136,6 +152,9 @@ class Sample(BaseModel):
     ] = None
     per_token: Annotated[
         float | None,
-        Field(ge=0, description="Seconds for each further token; none unstreamed or with one token."),
+        Field(
+            ge=0,
+            description="Seconds for each further token; none unstreamed, with one token, or in one piece.",
+        ),
     ] = None
     finish: Annotated[str, Field(description="Why it ended: stop, length.")] = "stop"

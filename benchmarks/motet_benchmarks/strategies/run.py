@@ -57,10 +57,11 @@ async def measure(
             circumstances=asdict(where),
             url=None if url is None else endpoint.url,
             model=endpoint.model,
-            strategies=plan.wanted.of(models, plan.tokens),
+            strategies=plan.wanted.of(models),
             tasks=tuple(record_of(task) for task in plan.tasks),
             draws=plan.draws,
             seed=plan.seed,
+            tokens=plan.tokens,
             judge=plan.judge,
         )
         path = plan.place(run)
@@ -74,6 +75,7 @@ async def measure(
 
 
 async def _asked(plan: Plan, folder: RunFolder, endpoint: StreamingEndpoint) -> None:
+    folder.drop_refused()
     regrade(folder, plan.tasks)
     judge = None if plan.judge is None else Judge(endpoint, plan.judge)
     if judge is not None:

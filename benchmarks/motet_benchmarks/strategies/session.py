@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from motet_benchmarks.endpoint import together
 from motet_benchmarks.errors import BenchmarkError, Refused
-from motet_benchmarks.strategies.asking import Asker, Ignored, Question, graded
+from motet_benchmarks.strategies.asking import REFUSALS, Asker, Ignored, Question, graded
 from motet_benchmarks.strategies.folder import RunFolder
 from motet_benchmarks.strategies.lm_eval import LmEvalTask
 from motet_benchmarks.strategies.lm_eval import ask as ask_lm_eval
 from motet_benchmarks.strategies.records import Run, Strategy
 from motet_benchmarks.strategies.tasks.task import GraderError, Task
 
-#: What an endpoint answers to a strategy that it doesn't serve. Anything else that goes wrong ends the run.
-REFUSALS = frozenset({400, 404, 413, 422})
+#: Questions of which a strategy must be able to answer one.
+ATTEMPTS = 3
 
 
 def questions_of(run: Run, strategy: Strategy, tasks: Sequence[Task]) -> list[Question]:
@@ -53,52 +53,61 @@ class Session:
             missing = [question for question in wanted if question.key not in self.folder.samples]
             self.done(len(wanted) - len(missing))
             direct = [question for question in missing if question.task in ours]
-            await self._ask(strategy, direct, lost=len(missing))
+            try:
+                await self._attempt(missing)
+                await self._ask(strategy, direct)
+            except (Refused, Ignored) as refusal:
+                if isinstance(refusal, Refused) and refusal.status not in REFUSALS:
+                    raise
+                self.folder.refuse(strategy.name, str(refusal))
+                self.done(sum(question.key not in self.folder.samples for question in missing))
+            else:
+                self.folder.refuse(strategy.name, None)
         if len(self.folder.run.refused) == len(run.strategies):
             said = "\n".join(f"  {name}: {reason}" for name, reason in self.folder.run.refused.items())
             raise BenchmarkError(f"{self.asker.endpoint.url} serves none of the strategies:\n{said}")
 
-    async def _ask(self, strategy: Strategy, questions: Sequence[Question], *, lost: int) -> None:
-        """The first question alone, so that a strategy that is refused costs one request; then lm_eval's tasks.
+    async def _attempt(self, questions: Sequence[Question]) -> None:
+        """Warms the endpoint up, and tells a strategy that it refuses from a problem: the first, the middle, the last.
 
-        A refusal settles all of the ``lost`` questions that are left.
+        Raises the first one's refusal where all are refused.
         """
-        places = asyncio.Semaphore(self.concurrency)
-        settled = 0
+        last = len(questions) - 1
+        places = sorted({part * last // (ATTEMPTS - 1) for part in range(ATTEMPTS)}) if questions else []
+        refusals: list[Refused] = []
+        for question in (questions[place] for place in places):
+            try:
+                await self.asker.attempt(question)
+                return
+            except Refused as refusal:
+                if refusal.status not in REFUSALS:
+                    raise
+                refusals.append(refusal)
+        if refusals:
+            raise refusals[0]
 
-        def settle(count: int) -> None:
-            nonlocal settled
-            settled += count
-            self.done(count)
+    async def _ask(self, strategy: Strategy, questions: Sequence[Question]) -> None:
+        """These questions, then lm_eval's tasks."""
+        places = asyncio.Semaphore(self.concurrency)
 
         async def one(question: Question) -> None:
             async with places:
                 sample, complaint = await self.asker.ask(question)
             self.folder.add(sample)
-            settle(1)
+            self.done(1)
             if complaint is not None:
                 raise complaint
 
-        try:
-            if questions:
-                await one(questions[0])
-                await together([one(question) for question in questions[1:]])
-            await ask_lm_eval(
-                self.asker,
-                self.folder,
-                strategy,
-                [task for task in self.tasks if isinstance(task, LmEvalTask)],
-                draws=self.asker.run.draws_of(strategy),
-                concurrency=self.concurrency,
-                done=settle,
-            )
-        except (Refused, Ignored) as refusal:
-            if isinstance(refusal, Refused) and refusal.status not in REFUSALS:
-                raise
-            self.folder.refuse(strategy.name, str(refusal))
-            self.done(lost - settled)
-        else:
-            self.folder.refuse(strategy.name, None)
+        await together([one(question) for question in questions])
+        await ask_lm_eval(
+            self.asker,
+            self.folder,
+            strategy,
+            [task for task in self.tasks if isinstance(task, LmEvalTask)],
+            draws=self.asker.run.draws_of(strategy),
+            concurrency=self.concurrency,
+            done=self.done,
+        )
 
 
 def regrade(folder: RunFolder, tasks: Sequence[Task]) -> None:

@@ -48,10 +48,10 @@ def pairs(run: Run, samples: Iterable[Sample]) -> list[Pair]:
     """Every strategy's answers beside the first's, in the run's order and draw by draw.
 
     Where one of the two has fewer draws, as a greedy strategy has, its draws are taken again from the first. There is
-    no pair where the first strategy was refused.
+    no pair where the first strategy or one of the answers was refused.
     """
     cells: dict[tuple[str, str], dict[str, list[Sample]]] = {}
-    for sample in samples:
+    for sample in (sample for sample in samples if sample.refusal is None):
         cells.setdefault((sample.task, sample.strategy), {}).setdefault(sample.problem, []).append(sample)
     first = run.strategies[0].name
     found = []

@@ -101,9 +101,12 @@ def test_every_request_gets_the_strategys_fields_and_keeps_lm_evals_own(task: Lm
     settled: list[int] = []
     with running(StrategiesFake(reply=adding)) as fake:
         found = asked(fake, [task], tmp_path / "run", PLAIN, CONTRAST, draws=2, done=settled.append)
-    plain, drawn = fake.bodies[:4], fake.bodies[4:]
+    (first, *plain), (second, *drawn) = fake.bodies[:5], fake.bodies[5:]
+    assert (first["max_tokens"], second["max_tokens"]) == (128, 128), (
+        "an attempt, which lm_eval doesn't ask for"
+    )
     assert len(drawn) == 8, "greedy answers are drawn once, others twice"
-    assert all((body["max_tokens"], body["stop"]) == (16, ["\n"]) for body in fake.bodies)
+    assert all((body["max_tokens"], body["stop"]) == (16, ["\n"]) for body in plain + drawn)
     assert {(body["model"], body["temperature"], "seed" in body) for body in plain} == {
         ("motet-toy", 0, False)
     }
@@ -131,7 +134,7 @@ def test_a_metric_and_a_filter_can_be_named(task: LmEvalTask, tmp_path: Path):
 
 def test_a_run_that_broke_off_goes_on_where_it_stopped(task: LmEvalTask, tmp_path: Path):
     folder = tmp_path / "run"
-    with running(StrategiesFake(reply=adding, fails=2)) as fake:
+    with running(StrategiesFake(reply=adding, fails=3)) as fake:
         with pytest.raises(BenchmarkError, match="refused with 500: the fake is ill"):
             asked(fake, [task], folder, PLAIN)
         samples = folder / "samples.jsonl"
@@ -141,7 +144,7 @@ def test_a_run_that_broke_off_goes_on_where_it_stopped(task: LmEvalTask, tmp_pat
         fake.fails = None
         fake.bodies.clear()
         found = asked(fake, [task], folder, PLAIN)
-        assert len(fake.bodies) == 2
+        assert len(fake.bodies) == 1 + 2
         assert sorted((sample.text, sample.score) for sample in found.values()) == [
             ("1", 1.0),
             ("3", 1.0),
@@ -151,7 +154,7 @@ def test_a_run_that_broke_off_goes_on_where_it_stopped(task: LmEvalTask, tmp_pat
         assert task.harness.program is not None
         task.harness.program.unlink()  # nothing is left to be graded
         assert asked(fake, [task], folder, PLAIN) == found
-        assert len(fake.bodies) == 2
+        assert len(fake.bodies) == 1 + 2
 
 
 def test_a_strategy_that_the_endpoint_refuses_is_recorded_and_the_rest_goes_on(
@@ -173,13 +176,25 @@ def test_a_strategy_that_the_endpoint_refuses_is_recorded_and_the_rest_goes_on(
         assert "no such voice" in run["refused"]["contrast"]
 
 
+def test_a_problem_that_the_endpoint_refuses_is_graded_as_an_empty_answer(task: LmEvalTask, tmp_path: Path):
+    def refuses(body: dict[str, Any]) -> str | None:
+        return "too long" if "What is 2 + 1?" in body["messages"][-1]["content"] else None
+
+    with running(StrategiesFake(reply=adding, refuses=refuses)) as fake:
+        found = asked(fake, [task], tmp_path / "run", PLAIN)
+    assert [(one.text, one.score, one.refusal is None) for one in found.values() if not one.text] == [
+        ("", 0.0, False)
+    ]
+    assert len(found) == 4
+
+
 def test_problems_of_the_same_prompt_share_an_answer(tmp_path: Path):
     file = tmp_path / "sums.jsonl"
     file.write_text("".join(json.dumps({**PROBLEMS[0], "answer": right}) + "\n" for right in "121"))
     task = LmEvalTask(f"lm-eval:{file}", program=install(tmp_path))
     with running(StrategiesFake(reply=adding)) as fake:
         found = asked(fake, [task], tmp_path / "run", PLAIN)
-    assert len(fake.bodies) == 1
+    assert len(fake.bodies) == 1 + 1
     assert [(sample.problem, sample.reference, sample.score) for sample in found.values()] == [
         ("sums/0", "1", 1.0),
         ("sums/1", "2", 0.0),
@@ -221,13 +236,26 @@ def test_the_command_from_its_options_to_its_report(
     program = task.harness.program
     assert program is not None
     monkeypatch.setattr(lm_eval_process, "find", lambda: program)
-    words = ["strategies", "--tasks", task.name, "--limit", "3", "--strategies", "plain,contrast"]
+    words = [
+        "strategies",
+        "--tasks",
+        task.name,
+        "--limit",
+        "3",
+        "--strategies",
+        "plain,contrast",
+        "--tokens",
+        "9",
+    ]
     words += ["--lm-eval-options", "--system_instruction 'Add them.'", "--run", str(tmp_path / "run")]
     with running(StrategiesFake(reply=adding)) as fake:
         ran = CliRunner().invoke(app, [*words, "--url", fake.url])
         assert ran.exit_code == 0, ran.output
-    assert [body["messages"][0] for body in fake.bodies] == [{"role": "system", "content": "Add them."}] * 6
-    assert {(body["max_tokens"], *body["stop"]) for body in fake.bodies} == {(128, "\n")}, "--tokens counts"
+    assert [body["messages"][0] for body in fake.bodies] == [{"role": "system", "content": "Add them."}] * 8
+    assert {(body["max_tokens"], *body.get("stop", ["attempt"])) for body in fake.bodies} == {
+        (9, "\n"),
+        (9, "attempt"),
+    }, "--tokens counts"
     facts = json.loads((tmp_path / "run" / "report.json").read_text())
     assert facts["answers"] == facts["expected"] == 6
     assert task.name in (tmp_path / "run" / "report.md").read_text()
@@ -374,7 +402,7 @@ def test_the_real_lm_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert [sample.score for sample in found] == [1.0] * 4
     assert sorted(sample.text for sample in found) == ["1", "3", "it is 2", "it is 4"]
     assert {sample.family for sample in found} == {"toy_sums"}
-    assert {(body["temperature"], body["max_tokens"], *body["stop"]) for body in fake.bodies} == {
+    assert {(body["temperature"], body["max_tokens"], *body["stop"]) for body in fake.bodies[1:]} == {
         (0.7, 16, "\n")
     }
     assert all(body["contrast"] == {"strength": 2.0} for body in fake.bodies)

@@ -16,7 +16,7 @@ MODELS = ["toy", "motet-sft", "org/big"]
 def found(words: str = "", **options: object) -> tuple[Strategy, ...]:
     named = wanted(words.split(","), **{"default": ANYWHERE, **options}) if words else None  # type: ignore[arg-type]
     named = named or wanted([], **{"default": ANYWHERE, **options})  # type: ignore[arg-type]
-    return named.of(MODELS, 64)
+    return named.of(MODELS)
 
 
 def test_a_sweep_is_a_strategy_for_each_point():
@@ -83,7 +83,7 @@ def test_a_file_gives_all_it_declares_and_its_names_can_be_used(tmp_path: Path):
     file.write_text("sharp: {contrast: {strength: 2}}\nlong: {sampling: {max_tokens: 500}}\n")
     strategies = found(f"plain,{file},motet-sft/sharp")
     assert [one.name for one in strategies] == ["plain", "sharp", "long", "motet-sft/sharp"]
-    assert [one.sampling["max_tokens"] for one in strategies] == [64, 64, 500, 64]
+    assert [one.sampling.get("max_tokens") for one in strategies] == [None, None, 500, None]
     assert strategies[3].contrast == {"strength": 2}
 
 

@@ -50,7 +50,7 @@ def test_the_same_command_goes_on_where_it_stopped(measured: Callable[..., Run],
     with pytest.raises(
         BenchmarkError, match=r"refused with 500: the fake is ill\n5 answers are in .*run; the same"
     ):
-        measured(StrategiesFake(fails=5), "plain,contrast", concurrency=1)
+        measured(StrategiesFake(fails=7), "plain,contrast", concurrency=1)  # two are attempts
     samples = tmp_path / "run" / "samples.jsonl"
     kept = samples.read_bytes()
     assert len(kept.splitlines()) == 5
@@ -59,9 +59,9 @@ def test_the_same_command_goes_on_where_it_stopped(measured: Callable[..., Run],
     begun = (tmp_path / "run" / "run.json").read_bytes()
     fake = StrategiesFake()
     measured(fake, "plain,contrast")
-    assert len(fake.bodies) == 4
+    assert len(fake.bodies) == 5
     measured(fake, "plain,contrast")
-    assert len(fake.bodies) == 4
+    assert len(fake.bodies) == 5
     assert len({(one.strategy, one.problem) for one in samples_in(tmp_path / "run")}) == 8
     assert samples.read_bytes().startswith(b"".join(kept.splitlines(keepends=True)[:4]))
     assert (tmp_path / "run" / "run.json").read_bytes() == begun
@@ -73,7 +73,7 @@ def test_a_folder_of_another_configuration_is_refused_and_left_alone(
     measured(StrategiesFake(), "plain")
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     differing = (
-        "seed 0 there, 4 here; strategy sampled only here; strategy plain has changed; task sums has changed"
+        "seed 0 there, 4 here; tokens None there, 9 here; strategy sampled only here; task sums has changed"
     )
     with pytest.raises(
         BenchmarkError, match=f"holds a run of another configuration .{differing}.; name another"
@@ -91,7 +91,7 @@ def test_what_is_asked_is_seeded_bounded_and_the_same_for_all(measured: Callable
         [body for body in fake.bodies if body["temperature"] == temperature and ("best_of" in body) == best]
         for temperature, best in ((0, False), (1, False), (1, True))
     )
-    assert (len(plain), len(drawn), len(best)) == (4, 8, 8)
+    assert (len(plain), len(drawn), len(best)) == (1 + 4, 1 + 8, 1 + 8), "an attempt each"
     assert all("seed" not in body for body in plain)
     seeds = {(json.dumps(body["messages"]), body["seed"]) for body in drawn}
     assert len({seed for _, seed in seeds}) == 8
@@ -117,14 +117,16 @@ def test_no_strategy_finds_anothers_prompts_in_vllms_cache(measured: Callable[..
         )
     vllm, motet, somebody = salts
     assert somebody == {"plain": {None}, "contrast": {None}}
-    assert [len(each) for each in (*vllm.values(), *motet.values())] == [1] * 4
+    assert [len(each) for each in (*vllm.values(), *motet.values())] == [2] * 4, (
+        "its answers', and its attempt's"
+    )
     both = set().union(*vllm.values(), *motet.values())
-    assert len(both) == 4
+    assert len(both) == 8
     # What vLLM takes: no slashes, which names of strategies have, and at most 128 characters.
     assert all(salt is not None and salt.isalnum() and len(salt) <= 128 for salt in both)
 
 
-def test_strategies_that_are_refused_cost_one_request_and_are_tried_again(measured: Callable[..., Run]):
+def test_strategies_that_are_refused_cost_few_requests_and_are_tried_again(measured: Callable[..., Run]):
     def refuses(body: dict[str, Any]) -> str | None:
         return "best_of: no reward here" if body.get("best_of") else None
 
@@ -132,25 +134,54 @@ def test_strategies_that_are_refused_cost_one_request_and_are_tried_again(measur
     run = measured(fake, "plain,best-of-8,contrast")
     assert list(run.refused) == ["best-of-8"]
     assert "refused with 400: best_of: no reward here" in run.refused["best-of-8"]
-    assert sum("best_of" in body for body in fake.bodies) == 1
+    tried = [body["messages"][0]["content"] for body in fake.bodies if "best_of" in body]
+    assert tried == ["0 + 1?", "1 + 1?", "3 + 1?"], "it may have been the problem's fault"
     # Another server of the same model does serve it.
     fake = StrategiesFake()
     assert measured(fake, "plain,best-of-8,contrast").refused == {}
-    assert len(fake.bodies) == 4
+    assert len(fake.bodies) == 1 + 4
 
 
-def test_a_refusal_in_the_middle_keeps_what_was_answered(measured: Callable[..., Run], tmp_path: Path):
+@pytest.mark.parametrize("long", [0, 2, 3])
+def test_a_problem_that_is_refused_is_an_empty_answer_and_is_asked_again(
+    measured: Callable[..., Run], tmp_path: Path, long: int
+):
     def refuses(body: dict[str, Any]) -> str | None:
-        return "messages: too long" if "3 + 1" in body["messages"][0]["content"] else None
+        told = f"{long} + 1?" in body["messages"][0]["content"]
+        return "messages: too long" if told and body.get("contrast") else None
 
-    run = measured(
-        StrategiesFake(refuses=lambda body: body.get("contrast") and refuses(body)),
-        "plain,contrast",
-        concurrency=1,
+    assert measured(StrategiesFake(refuses=refuses), "plain,contrast").refused == {}
+    samples = {(one.strategy, one.problem): one for one in samples_in(tmp_path / "run")}
+    assert len(samples) == 8
+    refused = [key for key, one in samples.items() if one.refusal is not None]
+    assert refused == [("contrast", str(long + 1))]
+    one = samples[refused[0]]
+    assert (one.text, one.score, one.finish, one.forwards) == ("", 0.0, "refused", 0)
+    assert one.refusal is not None
+    assert one.refusal.startswith(f"sums, problem {long + 1}: ")
+    assert one.refusal.endswith("refused with 400: messages: too long")
+    # The server may have been started anew with a longer context.
+    fake = StrategiesFake()
+    measured(fake, "plain,contrast")
+    assert [body["messages"][0]["content"] for body in fake.bodies] == [f"{long} + 1?"] * 2, (
+        "an attempt first"
     )
-    assert list(run.refused) == ["contrast"]
-    assert run.refused["contrast"].startswith("sums, problem 4: ")
-    assert [one.strategy for one in samples_in(tmp_path / "run")] == ["plain"] * 4 + ["contrast"] * 3
+    assert [one.refusal for one in samples_in(tmp_path / "run")] == [None] * 8
+
+
+def test_a_strategys_own_bound_comes_before_the_runs_and_that_before_the_tasks(
+    measured: Callable[..., Run], tmp_path: Path
+):
+    def bounds(words: str, **more: Any) -> set[tuple[int | None, int | None]]:
+        fake = StrategiesFake()
+        measured(fake, words, folder=tmp_path / f"{words} {more}".replace("/", ""), **more)
+        return {(body.get("max_tokens"), body.get("max_completion_tokens")) for body in fake.bodies}
+
+    file = tmp_path / "own.yaml"
+    file.write_text("short: {sampling: {max_completion_tokens: 3}}\n")
+    assert bounds("plain") == {(512, None)}
+    assert bounds("plain", tokens=9) == {(9, None)}
+    assert bounds(str(file), tokens=9) == {(None, 3)}
 
 
 def test_an_endpoint_that_ignores_what_is_asked_for_is_no_better_than_one_that_refuses(
@@ -182,10 +213,9 @@ def test_a_grader_that_raises_loses_nothing_and_can_be_mended(measured: Callable
     assert len(samples_in(tmp_path / "run")) == 3
     with pytest.raises(BenchmarkError, match=told):
         measured(fake, "plain", grader=named, concurrency=1)
-    assert len(fake.bodies) == 3
+    assert len(fake.bodies) == 1 + 3
     grader.write_text("def graded(text, fields):\n    return fields['reference'] / 4\n")
     measured(fake, "plain", grader=named, concurrency=1)
-    assert len(fake.bodies) == 4
     assert [one.score for one in samples_in(tmp_path / "run")] == [0.25, 0.5, 0.75, 1.0]
 
 
@@ -207,5 +237,5 @@ def test_every_configuration_has_a_folder_of_its_own(
     fake = StrategiesFake()
     for words in ("plain", "sampled", "plain"):
         measured(fake, words, folder=None)
-    assert len(fake.bodies) == 8
+    assert len(fake.bodies) == 1 + 4 + 1 + 4
     assert len(list((tmp_path / "home" / "runs").iterdir())) == 2

@@ -331,6 +331,16 @@ def test_texts_that_give_orders_stay_between_their_marks():
         assert content.index(f"[Answer A]\n{first}\n[End of answer A]") > 0
 
 
+def test_a_judge_sees_the_whole_conversation():
+    context = ({"role": "system", "content": "Be brief."},)
+    before, after = (
+        sample(name, 0, name).model_copy(update={"context": context}) for name in ("plain", "other")
+    )
+    (pair,) = pairs(run_of("plain", "other"), [before, after])
+    content = messages(pair, swapped=False)[-1]["content"]
+    assert "[Question]\nsystem: Be brief.\n\nuser: question 0\n[End of the question]" in content
+
+
 def test_a_question_is_asked_once_for_all_its_pairs(folder: Path):
     samples = [
         sample(name, 0, "same" if name != "plain" else "first") for name in ("plain", "other", "third")

@@ -40,7 +40,10 @@ def diversities(table: Table) -> list[Diversity]:
     """Of every strategy on every task."""
     found = []
     for task, name in table.cells():
-        groups = [[sample.text for sample in answers] for answers in table.answers(task, name).values()]
+        groups = [
+            [sample.text for sample in answers if sample.refusal is None]
+            for answers in table.answers(task, name).values()
+        ]
         over = DRAWS if max(map(len, groups)) > 1 else PROBLEMS
         if over == PROBLEMS:
             groups = [[text for group in groups for text in group]]

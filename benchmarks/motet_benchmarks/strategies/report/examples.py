@@ -25,10 +25,14 @@ class Answer:
     text: str
     score: float | None
     reward: float | None
+    refusal: str | None = None
+    """Why there is no text."""
 
     @property
     def standing(self) -> str:
         """How it is marked: right, wrong, in between, or unjudged."""
+        if self.refusal is not None:
+            return "refused"
         if self.score is None:
             return "ungraded"
         return "right" if self.score == 1 else "wrong" if self.score == 0 else "partly"
@@ -92,5 +96,7 @@ def _example(samples: list[Sample]) -> Example:
         first.family,
         cut(first.prompt),
         None if first.reference is None else cut(first.reference),
-        tuple(Answer(each.strategy, cut(each.text), each.score, each.reward) for each in samples),
+        tuple(
+            Answer(each.strategy, cut(each.text), each.score, each.reward, each.refusal) for each in samples
+        ),
     )

@@ -33,6 +33,13 @@ def cautions(found: Analysis) -> list[str]:
     """What a reader must know before trusting the figures."""
     run, recorded = found.table.run, found.recorded
     said = [f"Refused by the endpoint: {name}: {reason}" for name, reason in run.refused.items()]
+    for task, name in ((task, name) for task in found.table.tasks for name in found.table.strategies):
+        if refused := found.table.refused(task, name):
+            of = len(refused) + len(found.table.each(task, name))
+            said.append(
+                f"{name}: the endpoint refused {len(refused):,} of {of:,} questions of {task}, which count as wrong "
+                f"and in no cost or time; the first: {refused[0].refusal}"
+            )
     if len(recorded.samples) < recorded.expected():
         said.append(
             f"The run isn't complete: {len(recorded.samples):,} of {recorded.expected():,} answers are there. "
@@ -96,7 +103,8 @@ def methods(found: Analysis) -> list[str]:
         "where none is as good and cheaper, or better and as cheap, by the measured means and without regard to "
         "intervals.",
         "Latency is seen from the client, with as many requests at once as the run had. p50 and p99 have exact "
-        "intervals from order statistics; a question mark is a bound that so few requests don't give.",
+        "intervals from order statistics; a question mark is a bound that so few requests don't give. What best-of has "
+        "chosen comes at once: its first token is its last one, and there is no time of each further one.",
         "distinct-n is the share of n-grams of words that are no repeats, self-BLEU the mean BLEU-4 of a text against "
         f"the others (smoothed by method 1 of Chen and Cherry): over the {DRAWS}, averaged, where a strategy has "
         "several, else over the answers to all problems. The two can't be compared, and more and longer texts repeat "

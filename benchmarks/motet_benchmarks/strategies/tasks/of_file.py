@@ -36,6 +36,8 @@ class FileTask:
         BenchmarkError: naming the file, the line and what is wrong with it, or a grader that there isn't.
     """
 
+    tokens = 512
+
     def __init__(self, file: Path, *, grader: str = "exact", limit: int | None = None) -> None:
         self.name = file.stem
         self.rules = grader

@@ -25,6 +25,7 @@ class Gsm8kTask:
     """
 
     metric = "accuracy"
+    tokens = 512
     rules = "the number behind the last ####, else the last number"
 
     def __init__(self, file: Path, *, limit: int | None = None) -> None:

@@ -23,6 +23,7 @@ class GymTask:
 
     name = "gym"
     metric = "accuracy"
+    tokens = 128
     rules = "exact"
 
     def __init__(self, *, count: int, seed: int, families: Sequence[str] | None = None) -> None:

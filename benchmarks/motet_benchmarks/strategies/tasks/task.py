@@ -45,6 +45,10 @@ class Task(Protocol):
         """In the order that they are asked in; at least one."""
 
     @property
+    def tokens(self) -> int | None:
+        """The longest answer where nobody says another; None where every request of the task says its own."""
+
+    @property
     def rules(self) -> str:
         """How it grades, in a word that changes when that does."""
 
@@ -64,5 +68,6 @@ def record_of(task: Task) -> TaskRecord:
         name=task.name,
         metric=task.metric,
         problems=len(task.problems),
+        tokens=task.tokens,
         digest=hashlib.sha256(content.encode()).hexdigest(),
     )

@@ -18,7 +18,8 @@ from motet_benchmarks.strategies.figures import (
 from motet_benchmarks.strategies.reading import Recorded
 from motet_benchmarks.strategies.report.analysis import analyse, front
 from motet_benchmarks.strategies.report.examples import LONGEST, PROBLEMS, cut, examples
-from motet_benchmarks.strategies.report.latency import quantile
+from motet_benchmarks.strategies.report.latency import SECONDS, quantile
+from motet_benchmarks.strategies.report.summary import cautions
 from motet_benchmarks.strategies.testing_runs import FAMILIES, make_run, strategies
 
 FEW = strategies()[:5]  # plain, same, worse, better, refused
@@ -80,6 +81,37 @@ def test_a_refused_first_strategy_leaves_the_next_to_compare_with():
     assert table.first == "plain"
     assert {line.strategy for line in lines(table) if line.over_first} == {"same", "worse"}
     assert [each.wins is None for each in likings(table)] == [True, False, False]
+
+
+def test_a_refused_problem_counts_as_wrong_and_in_no_cost(few):
+    run, samples = few.run, few.samples
+    of = [sample for sample in samples if sample.strategy == "better"]
+    right = next(sample for sample in of if sample.score == 1)
+    nothing = dict.fromkeys(
+        ("prompt_tokens", "answer_tokens", "generated", "scored", "forwards", "seconds"), 0
+    )
+    gone = {
+        "text": "",
+        "refusal": "too long",
+        "score": 0.0,
+        "reward": None,
+        "first_token": None,
+        "per_token": None,
+    }
+    changed = [sample.model_copy(update=nothing | gone) if sample is right else sample for sample in samples]
+    before, after = (analyse(Recorded(run, tuple(each), torn=False)) for each in (samples, changed))
+    was, is_ = (found.line("gym", "better") for found in (before, after))
+    assert was.problems == is_.problems
+    assert is_.score.value == pytest.approx(was.score.value - 1 / was.problems)
+    cost = after.cost("gym", "better")
+    assert (cost.answers, cost.refused) == (len(of) - 1, 1)
+    rest = [sample.generated for sample in of if sample is not right]
+    assert cost.generated.value == pytest.approx(sum(rest) / len(rest))
+    assert after.latency("gym", "better", SECONDS).requests == len(of) - 1
+    assert f"refused 1 of {len(of)} questions of gym, which count as wrong" in " ".join(cautions(after))
+    assert {pair.answer.problem for pair in after.table.pairs() if pair.answer.strategy == "better"} == {
+        sample.problem for sample in of if sample is not right
+    }
 
 
 def test_rewards_and_costs_are_means_over_problems(few):
