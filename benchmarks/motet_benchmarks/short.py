@@ -85,7 +85,8 @@ def _measure(out: Path, count: int, seconds: float, seed: int, where: Circumstan
             urls={"motet": None},
         )
     )
-    kernels.measure(dataclasses.replace(kernels.SHORT, seed=seed), where=where, out=out)
+    # With the run, whose report shows them: beside it are those of all cases, which take an hour.
+    kernels.measure(dataclasses.replace(kernels.SHORT, seed=seed), where=where, out=folder)
     return folder
 
 
