@@ -44,6 +44,10 @@ class Steps:
         self._progress.update(self._task, completed=self._begun, description=description)
         self._begun += 1
 
+    def describe(self, description: str) -> None:
+        """What is being done."""
+        self._progress.update(self._task, description=description)
+
     def advance(self) -> None:
         """One more of many steps that run at once is done."""
         self._progress.advance(self._task)

@@ -51,14 +51,14 @@ class Grid:
         return table
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, option: str = "--out") -> None:
     """Make `folder` if need be. Raises BenchmarkError if nothing can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as problem:
-        raise BenchmarkError(f"--out {folder}: can't write there: {problem.strerror or problem}") from None
+        raise BenchmarkError(f"{option} {folder}: can't write there: {problem.strerror or problem}") from None
 
 
 def write(

@@ -55,7 +55,7 @@ async def servers(
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="motet-bench-")))
-        stack.enter_context(_terminable())
+        stack.enter_context(terminable())
         children: list[Child] = []
         stack.callback(_end, children)
         for name, words in arguments.items():
@@ -154,7 +154,7 @@ def _end(children: Sequence[Child]) -> None:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """SIGTERM unwinds the stack as Ctrl-C does, instead of leaving the children behind."""
 
     def leave(number: int, frame: object) -> None:

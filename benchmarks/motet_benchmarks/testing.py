@@ -82,10 +82,10 @@ class Fake:
 
 
 @contextmanager
-def running(fake: Fake) -> Iterator[Fake]:
-    """`fake` on a free port of 127.0.0.1, its address in `fake.url`."""
+def running(fake: Fake, port: int = 0) -> Iterator[Fake]:
+    """`fake` on a port of 127.0.0.1, a free one unless given, its address in `fake.url`."""
     app = Starlette(routes=fake.routes())
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", port))
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

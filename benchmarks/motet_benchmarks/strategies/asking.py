@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,20 +13,14 @@ from motet_benchmarks.strategies.cost import cost_of
 from motet_benchmarks.strategies.declined import declined
 from motet_benchmarks.strategies.folder import Key
 from motet_benchmarks.strategies.records import Run, Sample, Strategy
-from motet_benchmarks.strategies.rewards import Judge
+from motet_benchmarks.strategies.refusing import Ignored, refuses
 from motet_benchmarks.strategies.streaming import CHAT, Said, StreamingEndpoint
-from motet_benchmarks.strategies.tasks.task import GraderError, Problem, Task
+from motet_benchmarks.strategies.tasks.task import Problem, Task
 
-#: What an endpoint answers to a request that it doesn't serve. Anything else that goes wrong ends the run.
-REFUSALS = frozenset({400, 404, 413, 422})
 #: Fields of a request that bound an answer.
 BOUNDS = frozenset({"max_tokens", "max_completion_tokens"})
 #: Tokens of an attempt where nothing else bounds them.
 ATTEMPTED = 128
-
-
-class Ignored(BenchmarkError):
-    """A strategy that an endpoint answers without doing what it asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +46,11 @@ class Asker:
 
     endpoint: StreamingEndpoint
     run: Run
-    judge: Judge | None = None
     stream: bool = True
     salt: str | None = None
     """Keeps every strategy from finding in the endpoint's cache what another has had computed; None where it can't."""
+    spans: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    """By strategy and task, when the first question was put and when the last one was settled, in seconds."""
 
     async def attempt(self, question: Question) -> None:
         """Asks and keeps nothing: whether the strategy is served, and so that no answer pays for being the first.
@@ -68,8 +64,8 @@ class Asker:
             replace(question, asked={"max_tokens": ATTEMPTED, **question.asked}), "an attempt at "
         )
 
-    async def ask(self, question: Question) -> tuple[Sample, GraderError | None]:
-        """The sample, and what the grader had to complain about: the sample then has no score.
+    async def ask(self, question: Question) -> Sample:
+        """The sample, which nobody has graded yet.
 
         A problem that is refused, such as one that is too long, is answered by an empty text.
 
@@ -77,17 +73,17 @@ class Asker:
             Refused: the endpoint answers with an error that isn't about the request.
             Ignored, BenchmarkError: as in `attempt`.
         """
+        begun = time.perf_counter()
         try:
             said = await self._said(question)
         except Refused as refusal:
-            if refusal.status not in REFUSALS:
+            if not refuses(refusal):
                 raise
             return _refused(question, refusal)
-        reward = None
-        if self.judge is not None:
-            reward = await self.judge.reward(question.problem.messages, said.text)
-        score, complaint = graded(question.task, question.problem, said.text)
-        return _sample(question, said, score, reward), complaint
+        finally:
+            of = question.strategy.name, question.task.name
+            self.spans[of] = self.spans.get(of, (begun, begun))[0], time.perf_counter()
+        return _sample(question, said)
 
     async def _said(self, question: Question, purpose: str = "") -> Said:
         # An attempt has a salt of its own, so that it spares no answer the work on a prompt.
@@ -99,14 +95,6 @@ class Asker:
             raise Refused(f"{where}: {refusal}", refusal.status) from None
         check_applied(question.strategy, said)
         return said
-
-
-def graded(task: Task, problem: Problem, text: str) -> tuple[float | None, GraderError | None]:
-    """The score, or None and why there is none."""
-    try:
-        return task.grade(problem, text), None
-    except GraderError as complaint:
-        return None, complaint
 
 
 def body_of(question: Question, run: Run, salt: str | None = None) -> dict[str, Any]:
@@ -153,7 +141,7 @@ def check_applied(strategy: Strategy, said: Said) -> None:
             raise Ignored(f"{CHAT}: answered without the {name} that it was asked for")
 
 
-def _sample(question: Question, said: Said, score: float | None, reward: float | None) -> Sample:
+def _sample(question: Question, said: Said) -> Sample:
     try:
         cost = cost_of(said.prompt_tokens, said.completion_tokens, said.motet, pieces=said.pieces)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
@@ -166,8 +154,7 @@ def _sample(question: Question, said: Said, score: float | None, reward: float |
     return Sample(
         **_about(question),
         text=said.text,
-        score=score,
-        reward=reward,
+        score=None,
         declined=declined(said.text),
         prompt_tokens=said.prompt_tokens,
         answer_tokens=cost.answer,
@@ -181,14 +168,13 @@ def _sample(question: Question, said: Said, score: float | None, reward: float |
     )
 
 
-def _refused(question: Question, refusal: Refused) -> tuple[Sample, GraderError | None]:
+def _refused(question: Question, refusal: Refused) -> Sample:
     """An empty answer, which has cost nothing and is graded like any other."""
-    score, complaint = graded(question.task, question.problem, "")
     nothing: dict[str, Any] = dict.fromkeys(
         ("prompt_tokens", "answer_tokens", "generated", "forwards", "seconds"), 0
     )
-    refused: dict[str, Any] = {"text": "", "refusal": str(refusal), "score": score, "finish": "refused"}
-    return Sample(**_about(question), **nothing, **refused), complaint
+    refused: dict[str, Any] = {"text": "", "refusal": str(refusal), "score": None, "finish": "refused"}
+    return Sample(**_about(question), **nothing, **refused)
 
 
 def _about(question: Question) -> dict[str, Any]:

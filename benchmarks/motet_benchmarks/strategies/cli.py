@@ -56,12 +56,12 @@ def strategies(
         ),
     ] = "gym",
     grader: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Of answers to a FILE.jsonl: exact, contains, number, regex, none, or python:FILE.py:FUNCTION, called "
-            "with the answer and the line's fields for a grade from 0 to 1."
+            help="Of answers to a FILE.jsonl: exact (when left out), contains, number, regex, none, or "
+            "python:FILE.py:FUNCTION, called with the answer and the line's fields for a grade from 0 to 1."
         ),
-    ] = "exact",
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -71,7 +71,9 @@ def strategies(
     lm_eval_options: Annotated[
         str, typer.Option(help='Further options of lm_eval, such as "--num_fewshot 5".')
     ] = "",
-    count: Annotated[int, typer.Option(min=1, help="Test problems of each family of the gym.")] = 4,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Test problems of each family of the gym; 4 when left out.")
+    ] = None,
     families: Annotated[
         str | None, typer.Option(help="Families of the gym, with commas between; all when left out.")
     ] = None,
@@ -101,20 +103,38 @@ def strategies(
     from motet_benchmarks.machine import circumstances
     from motet_benchmarks.pair import Pair
     from motet_benchmarks.results import show
+    from motet_benchmarks.strategies.applying import check
     from motet_benchmarks.strategies.plan import ANYWHERE, BUNDLED, Plan, wanted
+    from motet_benchmarks.strategies.reading import read
+    from motet_benchmarks.strategies.report.analysis import analyse
+    from motet_benchmarks.strategies.report.tables import quality
     from motet_benchmarks.strategies.report.writing import write
     from motet_benchmarks.strategies.run import measure
     from motet_benchmarks.strategies.tasks.named import Choosing, tasks_of
 
     where = circumstances()
     with complaints():
+        check(
+            words(tasks),
+            started=url is None,
+            told={
+                "--model": model,
+                "--amateur": amateur,
+                "--serve-options": serve_options,
+                "--grader": grader,
+                "--limit": limit,
+                "--lm-eval-options": lm_eval_options,
+                "--count": count,
+                "--families": families,
+            },
+        )
         pair = Pair(model, amateur)
         bundled = url is None and model is None
         choosing = Choosing(
-            count=count,
+            count=count or 4,
             families=None if families is None else tuple(words(families)),
             limit=limit,
-            grader=grader,
+            grader=grader or "exact",
             seed=seed,
             lm_eval=tuple(server_options(lm_eval_options, "--lm-eval-options")),
         )
@@ -135,9 +155,14 @@ def strategies(
             stream=stream,
             seed=seed,
         )
-        folder, found = asyncio.run(
+        found = asyncio.run(
             measure(plan, pair, where=where, url=url, name=name, options=server_options(serve_options))
         )
-        for refused, reason in found.refused.items():
+        if found.before:
+            date = found.run.circumstances.get("date", "before")
+            typer.echo(f"{found.before:,} answers were there already, the first of {date}", err=True)
+        for refused, reason in found.run.refused.items():
             typer.echo(f"{refused}: not served: {reason}", err=True)
-        show([], write(folder))
+        paths = write(found.folder)
+        seen = analyse(read(found.folder))
+        show([quality(seen, task.name, task.metric) for task in seen.table.run.tasks], paths)

@@ -10,7 +10,7 @@ from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.statistics import Interval, means
 from motet_benchmarks.strategies.figures import Table, answered, reward, score, scored
 from motet_benchmarks.strategies.reading import Recorded
-from motet_benchmarks.strategies.records import Run, Sample
+from motet_benchmarks.strategies.records import Sample
 
 #: The part of either run's problems that both must have for these alone to be compared, pair by pair.
 ENOUGH = 0.5
@@ -82,13 +82,24 @@ def changes(before: Recorded, after: Recorded) -> list[Change]:
     return found
 
 
-def differing(before: Run, after: Run) -> list[str]:
-    """What the runs were not asked alike, each in a few words."""
+def differing(first: Recorded, second: Recorded) -> list[str]:
+    """What the runs were not asked alike, and what one of them lacks, each in a few words."""
+    before, after = first.run, second.run
     said = [
         f"{name}: {one}, then {other}"
-        for name in ("model", "draws", "judge", "seed", "tokens", "url")
+        for name in ("model", "draws", "judge", "seed", "tokens", "url", "server", "concurrency", "stream")
         if (one := getattr(before, name)) != (other := getattr(after, name))
     ]
+    for which, found in (("first", first), ("second", second)):
+        said += [f"the {which} has not one sitting: {what}" for what in found.run.changed]
+        other = (second if found is first else first).run.refused
+        said += [
+            f"{name} was refused in the {which} alone: {why}"
+            for name, why in found.run.refused.items()
+            if name not in other
+        ]
+        if found.answers < found.expected():
+            said.append(f"the {which} isn't complete: {found.answers:,} of {found.expected():,} answers")
     for kind in ("cpu", "cores", "gpus", "versions"):
         one, other = (run.circumstances.get(kind) for run in (before, after))
         if one != other:
@@ -106,10 +117,10 @@ def differing(before: Run, after: Run) -> list[str]:
         if digests.get(task.name, task.digest) != task.digest
     ]
     for name, one, other in (("only the first", before, after), ("only the second", after, before)):
-        known = {each.name for each in other.strategies}
-        alone = [each.name for each in one.strategies if each.name not in known]
-        if alone:
-            said.append(f"{name} has {', '.join(alone)}")
+        for kind in ("strategies", "tasks"):
+            known = {each.name for each in getattr(other, kind)}
+            if alone := [each.name for each in getattr(one, kind) if each.name not in known]:
+                said.append(f"{name} has {', '.join(alone)}")
     return said
 
 

@@ -6,16 +6,15 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
-
-from pydantic import ValidationError
+from typing import Any, BinaryIO, Self
 
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.files import replace
 from motet_benchmarks.results import check_folder
-from motet_benchmarks.strategies.reading import read_run
+from motet_benchmarks.strategies.reading import read_run, read_samples
 from motet_benchmarks.strategies.records import RUN_FILE, SAMPLES_FILE, Run, Sample
 
 #: Which answer a sample is: strategy, task, problem, draw.
@@ -37,29 +36,37 @@ class RunFolder:
         self.path = path
         self.run = run
         self.samples: dict[Key, Sample] = {}
+        self.before = 0
+        """How many samples were there when it was entered."""
+        self._open = ExitStack()
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> Self:
-        check_folder(self.path)
-        self._file = (self.path / SAMPLES_FILE).open("a+b")
-        try:
+        check_folder(self.path, "--run")
+        with ExitStack() as opening:
+            opening.callback(self._close)
+            self._lock()
             self._take()
-        except BaseException:
-            self._file.close()
-            raise
+            opening.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._close()
 
     def add(self, sample: Sample) -> None:
-        """Keeps a sample: one whole line, handed to the system at once."""
-        assert self._file is not None
-        self._file.write(_line(sample))
-        self._file.flush()
+        """Keeps a sample: one whole line, handed to the system at once. Raises BenchmarkError where it can't be."""
+        if self._file is None:
+            self._file = self._open.enter_context((self.path / SAMPLES_FILE).open("ab"))
+        whole = self._file.tell()
+        try:
+            self._file.write(_line(sample))
+            self._file.flush()
+        except OSError as problem:
+            with suppress(OSError):
+                self._file.truncate(whole)
+            raise BenchmarkError(f"{self.path}: can't write there: {problem.strerror or problem}") from None
         self.samples[key_of(sample)] = sample
 
     def replace(self, samples: Iterable[Sample]) -> None:
@@ -72,27 +79,27 @@ class RunFolder:
         if len(kept) < len(self.samples):
             self._write(kept)
 
-    def _write(self, samples: dict[Key, Sample]) -> None:
-        self.samples = samples
-        beside = self.path / f".{SAMPLES_FILE}.new"
-        beside.write_bytes(b"".join(map(_line, self.samples.values())))
-        assert self._file is not None
-        self._file.close()
-        os.replace(beside, self.path / SAMPLES_FILE)
-        self._file = (self.path / SAMPLES_FILE).open("a+b")
-        self._lock()
-
     def refuse(self, strategy: str, reason: str | None) -> None:
         """Remembers what the endpoint said to a strategy; None where it serves it after all."""
         refused = {name: said for name, said in self.run.refused.items() if name != strategy}
         if reason is not None:
             refused[strategy] = reason
-        if refused != dict(self.run.refused):
-            self.run = self.run.model_copy(update={"refused": refused})
+        self._change(refused=refused)
+
+    def took(self, strategy: str, task: str, seconds: float) -> None:
+        """Adds to the wall time of a strategy on a task."""
+        wall = {name: dict(tasks) for name, tasks in self.run.wall.items()}
+        own = wall.setdefault(strategy, {})
+        own[task] = own.get(task, 0.0) + seconds
+        self._change(wall=wall)
+
+    def _change(self, **fields: Any) -> None:
+        changed = self.run.model_copy(update=fields)
+        if changed != self.run:
+            self.run = changed
             self._save()
 
     def _take(self) -> None:
-        self._lock()
         path = self.path / RUN_FILE
         if path.exists():
             before = read_run(path)
@@ -102,48 +109,63 @@ class RunFolder:
                     f"--run {self.path}: holds a run of another configuration ({differing}); name another folder"
                 )
             # What was measured first stays told: where, when, by which command.
-            self.run = before
-        elif (self.path / SAMPLES_FILE).stat().st_size:
+            changed = (*before.changed, *changes(before, self.run))
+            self.run = before.model_copy(update={"changed": tuple(dict.fromkeys(changed))})
+            self._read()
+        elif (self.path / SAMPLES_FILE).exists():
             raise BenchmarkError(f"--run {self.path}: has samples and no {RUN_FILE} to say of what")
-        self.samples = {key_of(sample): sample for sample in self._read()}
         self._save()
 
-    def _lock(self) -> None:
-        assert self._file is not None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BenchmarkError(f"--run {self.path}: another run is writing there") from None
-
-    def _read(self) -> list[Sample]:
+    def _read(self) -> None:
         """The samples that are there; what a killed run has left of its last line is cut off."""
-        assert self._file is not None
-        self._file.seek(0)
-        content = self._file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            self._file.truncate(whole)
-        samples = []
-        for number, line in enumerate(content[:whole].splitlines(), 1):
-            try:
-                samples.append(Sample.model_validate_json(line))
-            except ValidationError as error:
-                problem = error.errors()[0]
-                place = ".".join(map(str, problem["loc"]))
-                raise BenchmarkError(
-                    f"{self.path / SAMPLES_FILE}: line {number} is no sample: {place} {problem['msg']}"
-                ) from None
-        return samples
+        if not (self.path / SAMPLES_FILE).exists():
+            return
+        samples, torn = read_samples(self.path / SAMPLES_FILE, self.run)
+        self.samples = {key_of(sample): sample for sample in samples}
+        self.before = len(self.samples)
+        if torn:
+            self._write(self.samples)
+
+    def _write(self, samples: dict[Key, Sample]) -> None:
+        self._open.close()
+        self._file = None
+        replace(self.path / SAMPLES_FILE, b"".join(map(_line, samples.values())))
+        self.samples = samples
 
     def _save(self) -> None:
         replace(self.path / RUN_FILE, self.run.model_dump_json(indent=1) + "\n")
+
+    def _lock(self) -> None:
+        # The folder itself, as the files in it are replaced.
+        self._locked = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BenchmarkError(f"--run {self.path}: another run is writing there") from None
+
+    def _close(self) -> None:
+        self._open.close()
+        self._file = None
+        os.close(self._locked)
+
+
+def changes(before: Run, now: Run) -> list[str]:
+    """What answers of the same configuration were asked differently in, each in a few words."""
+    said: list[tuple[str, Any, Any]] = [
+        (name, getattr(before, name), getattr(now, name)) for name in ("concurrency", "stream")
+    ]
+    if now.url is None:
+        # The machine of a running endpoint isn't known, nor what is installed there.
+        there, here = before.circumstances, now.circumstances
+        said += [(name, there.get(name), here.get(name)) for name in ("cpu", "cores", "gpus", "versions")]
+    return [f"{name} {was}, then {is_}" for name, was, is_ in said if was != is_ and was is not None]
 
 
 def differences(before: Run, now: Run) -> list[str]:
     """What decides other answers in one run than in the other, each in a few words."""
     found = [
         f"{name} {was!r} there, {is_!r} here"
-        for name in ("model", "draws", "seed", "tokens", "judge")
+        for name in ("url", "server", "model", "draws", "seed", "tokens", "judge")
         if (was := getattr(before, name)) != (is_ := getattr(now, name))
     ]
     found += _listed("strategy", before.strategies, now.strategies)

@@ -19,7 +19,7 @@ Verdict = Literal["A", "B", "tie"]
 VERDICTS: tuple[Verdict, ...] = ("A", "B", "tie")
 
 #: What an answer of the judge may be but for quotation marks and the like around it.
-_SAID = re.compile(r"\W*(?:(?P<verdict>a|b|tie)|answer (?P<answer>a|b))\W*", re.IGNORECASE)
+_SAID = re.compile(r"\W*(?:answer\W*)?(?P<verdict>a|b|tie)\W*", re.IGNORECASE)
 #: What a model that thinks aloud says before its answer.
 _THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
@@ -137,7 +137,7 @@ def verdict(said: str) -> Verdict | None:
     match = _SAID.fullmatch(text)
     if match is None:
         return None
-    word = (match["verdict"] or match["answer"]).casefold()
+    word = match["verdict"].casefold()
     return next(one for one in VERDICTS if one.casefold() == word)
 
 
@@ -152,12 +152,12 @@ def decided(found: Sequence[Pair], judgements: Mapping[Key, Judgement]) -> list[
     """What a judge says of each pair that there are judgements of in both orders.
 
     A pair is won by whom the judge prefers in one order at least and in none the other: a winner that changes with the
-    order is a tie.
+    order is a tie. Where neither order has a verdict, nothing is decided.
     """
     outcomes = []
     for pair in found:
         both = _both(pair, judgements)
-        if len(both) == 2:
+        if len(both) == 2 and any(each.verdict is not None for each in both):
             total = sum(each.outcome() for each in both)
             outcomes.append(Decided(pair, 0.5 if total == 1 else float(total > 1)))
     return outcomes

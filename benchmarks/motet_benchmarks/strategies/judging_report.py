@@ -40,7 +40,7 @@ def verdicts(run: Run, samples: Iterable[Sample], judgements: Sequence[Judgement
                 Verdicts(
                     judge=judge,
                     rate=rate,
-                    bias=bias(same, said),
+                    bias=bias([pair for pair in everything if _of(pair, rate)], said),
                     by_reward=next(iter(win_rates(rewarded)), None),
                     agreement=_agreement(own, rewarded),
                 )
@@ -75,8 +75,8 @@ def grids(first: str, found: Sequence[Verdicts]) -> list[Grid]:
 LEGEND = (
     "Wins: a tie counts half. Flips: of the pairs with a winner in both orders, those whose winner changed with the "
     "order, which makes them ties. Shown first: verdicts for the answer shown first, half of them without any bias. "
-    "Unread: verdicts that were none, and count as ties. By reward: the same pairs by the run's rewards. Agree: pairs "
-    "with a winner by both, and the same one."
+    "Unread: verdicts that were none; a pair with no verdict in either order is left out. By reward: the same pairs by "
+    "the run's rewards. Agree: pairs with a winner by both, and the same one."
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -47,8 +48,18 @@ async def judged(
     asked = questions(sampled(_wanted(folder, recorded, strategies), most, seed=seed))
     async with Endpoint(url, model=name) as endpoint:
         with Steps(f"{endpoint.model} judges", total=len(asked)) as steps:
-            await Judging(endpoint, folder, tokens, concurrency, done=steps.advance).ask(asked)
-    return verdicts(recorded.run, recorded.samples, load(folder))
+            judging = Judging(endpoint, folder, tokens, concurrency, done=steps.advance)
+            await judging.ask(asked)
+    if judging.refused:
+        print(
+            f"{len(judging.refused):,} of {len(asked):,} questions were refused by the judge, and count nowhere; the "
+            f"first: {judging.refused[0]}",
+            file=sys.stderr,
+        )
+    found = verdicts(recorded.served, recorded.samples, load(folder))
+    if not found:
+        raise BenchmarkError(f"{folder}: {endpoint.model} has read no pair of answers in both orders")
+    return found
 
 
 def publish(folder: Path, found: Sequence[Verdicts]) -> None:
@@ -66,7 +77,8 @@ def publish(folder: Path, found: Sequence[Verdicts]) -> None:
 
 def _wanted(folder: Path, recorded: Recorded, strategies: Sequence[str] | None) -> list[Pair]:
     """Raises BenchmarkError for a strategy that the run doesn't have, and where there is no pair."""
-    others = [strategy.name for strategy in recorded.run.strategies[1:]]
+    first, *rest = recorded.served.strategies
+    others = [strategy.name for strategy in rest]
     for name in strategies or ():
         if name not in others:
             raise BenchmarkError(
@@ -74,11 +86,9 @@ def _wanted(folder: Path, recorded: Recorded, strategies: Sequence[str] | None) 
             )
     found = [
         pair
-        for pair in pairs(recorded.run, recorded.samples)
+        for pair in pairs(recorded.served, recorded.samples)
         if strategies is None or pair.answer.strategy in strategies
     ]
     if not found:
-        raise BenchmarkError(
-            f"{folder}: no problem has answers of both {recorded.run.strategies[0].name} and another strategy"
-        )
+        raise BenchmarkError(f"{folder}: no problem has answers of both {first.name} and another strategy")
     return found

@@ -24,13 +24,12 @@ from motet_benchmarks.strategies.judging import (
     messages,
     verdict,
 )
+from motet_benchmarks.strategies.refusing import UNREADABLE
 from motet_benchmarks.strategies.winning import Pair
 
 JUDGEMENTS_FILE = "judgements.jsonl"
 CHAT = "/v1/chat/completions"
 _SAID = 200
-#: With these an endpoint says that a request isn't one; other errors have nothing to do with what was asked.
-_INVALID = (400, 422)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +125,7 @@ class Judging:
         tokens: the longest reply.
         concurrency: the most questions at once.
         done: called for each question.
+        refused: what the judge said to questions that it couldn't read.
     """
 
     endpoint: Endpoint
@@ -133,6 +133,7 @@ class Judging:
     tokens: int
     concurrency: int
     done: Callable[[], None] = lambda: None
+    refused: list[str] = field(default_factory=list)
     _written: set[Key] = field(default_factory=set)
 
     async def ask(self, asked: Sequence[Question]) -> Binding | None:
@@ -167,9 +168,11 @@ class Judging:
                     said = await self._say(question, binding)
                     self._keep(question, verdict(said), said)
                 except Refused as refusal:
-                    if refusal.status not in _INVALID:
+                    if refusal.status not in UNREADABLE:
                         raise
-                    self._keep(question, None, str(refusal))
+                    # Not kept, as a judge that can read more may be asked again.
+                    self.refused.append(str(refusal))
+                    self.done()
 
         await together([placed(question) for question in left if question is not first])
         return binding
@@ -180,7 +183,7 @@ class Judging:
             try:
                 return binding, await self._say(question, binding)
             except Refused as error:
-                if error.status not in _INVALID:
+                if error.status not in UNREADABLE:
                     raise
                 refusal = error
         assert refusal is not None

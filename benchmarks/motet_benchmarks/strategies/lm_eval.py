@@ -156,8 +156,7 @@ class _Sitting:
 
     async def _ask(self, problem: Problem, asked: Mapping[str, Any]) -> Sample:
         task = {name: value for name, value in asked.items() if name not in _DROPPED}
-        sample, _ = await self.asker.ask(self._question(problem, task))
-        return sample
+        return await self.asker.ask(self._question(problem, task))
 
     def _question(self, problem: Problem, asked: Mapping[str, Any] | None = None) -> Question:
         return Question(self.strategy, self.task, problem, self.draw, asked or {})

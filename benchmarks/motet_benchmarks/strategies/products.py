@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.strategies.declare import check_name
+from motet_benchmarks.strategies.declare import WORDS, check_name
 from motet_benchmarks.strategies.records import Strategy
 
 #: What can be swept over, and which part of a request it belongs to.
@@ -21,6 +22,8 @@ AXES: Mapping[str, str] = {
     "top_p": "sampling",
     "min_p": "sampling",
 }
+
+_NUMBERS = {False: "numbers", True: "whole numbers from 1"}
 
 #: How --sweep looks, for help and errors.
 SWEEP = "'contrast strength=0.25,0.5,1 x plausibility=0,0.1' or 'best-of-8 n=1,4,16'"
@@ -61,7 +64,7 @@ def read_sweep(text: str) -> tuple[str, dict[str, list[float]]]:
             axes[key] = [_number(key, value) for value in values.split(",")]
         except ValueError:
             raise BenchmarkError(
-                f"--sweep {text}: {key}: {values} aren't numbers with commas between"
+                f"--sweep {text}: {key}: {values} aren't {_NUMBERS[key == 'n']} with commas between"
             ) from None
     return word, axes
 
@@ -71,7 +74,9 @@ def swept(strategy: Strategy, axes: Mapping[str, Sequence[float]]) -> list[Strat
     for key in axes:
         part = AXES[key]
         if part != "sampling" and getattr(strategy, part) is None:
-            raise BenchmarkError(f"--sweep {strategy.name}: {key}: the strategy has no {part}")
+            raise BenchmarkError(
+                f"--sweep {strategy.name}: {key}: the strategy has no {part}, or is none; there are {WORDS}"
+            )
     return [_point(strategy, dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
 
 
@@ -103,4 +108,7 @@ def _point(strategy: Strategy, point: Mapping[str, float]) -> Strategy:
 
 
 def _number(key: str, text: str) -> float:
-    return int(text) if key == "n" else float(text)
+    number = int(text) if key == "n" else float(text)
+    if not math.isfinite(number) or (key == "n" and number < 1):
+        raise ValueError(text)
+    return number

@@ -22,6 +22,17 @@ class Recorded:
     torn: bool
     """Whether the last line was cut off, as a killed run leaves it; it isn't among the samples."""
 
+    @property
+    def served(self) -> Run:
+        """The run without the strategies that the endpoint refused."""
+        kept = tuple(strategy for strategy in self.run.strategies if strategy.name not in self.run.refused)
+        return self.run.model_copy(update={"strategies": kept})
+
+    @property
+    def answers(self) -> int:
+        """How many of the expected answers are there."""
+        return sum(sample.strategy not in self.run.refused for sample in self.samples)
+
     def expected(self) -> int:
         """How many answers a run to its end would have."""
         draws = sum(
@@ -39,8 +50,8 @@ def read(folder: Path) -> Recorded:
     line isn't a sample of it.
     """
     run = read_run(folder / RUN_FILE)
-    samples, torn = _samples(folder / SAMPLES_FILE, run)
-    if not samples and len(run.refused) == len(run.strategies):
+    samples, torn = read_samples(folder / SAMPLES_FILE, run)
+    if len(run.refused) == len(run.strategies):
         told = "; ".join(f"{name}: {reason}" for name, reason in run.refused.items())
         raise BenchmarkError(
             f"{folder}: the endpoint refused every strategy ({told}), so there is nothing to report"
@@ -71,7 +82,11 @@ def read_run(file: Path) -> Run:
         raise BenchmarkError(f"{file}: {_sentence(problem)}") from None
 
 
-def _samples(file: Path, run: Run) -> tuple[tuple[Sample, ...], bool]:
+def read_samples(file: Path, run: Run) -> tuple[tuple[Sample, ...], bool]:
+    """The whole lines of a `samples.jsonl`, and whether there is a torn one behind them.
+
+    Raises BenchmarkError, which names the line, for what is no sample of ``run``.
+    """
     # A whole line ends with a newline, so what follows the last one is nothing, or torn.
     whole, _, rest = _bytes(file).rpartition(b"\n")
     lines = _decoded(file, whole).split("\n")

@@ -18,6 +18,9 @@ FORMAT = 1
 
 RUN_FILE, SAMPLES_FILE = "run.json", "samples.jsonl"
 
+#: What decides which answers are asked for, and of whom.
+DECIDING = ("url", "server", "model", "strategies", "tasks", "draws", "seed", "tokens", "judge")
+
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -96,6 +99,25 @@ class Run(BaseModel):
     judge: Annotated[
         str | None, Field(description="Who gave rewards: a reward's name; none where nobody did.")
     ] = None
+    server: Annotated[
+        str,
+        Field(description="Models and options of the server that was started; nothing of the bundled ones."),
+    ] = ""
+    concurrency: Annotated[int | None, Field(description="The most requests at once.")] = None
+    stream: Annotated[bool | None, Field(description="Whether streams were asked for.")] = None
+    salted: Annotated[
+        bool | None,
+        Field(description="Whether strategies were kept from each other's prompts in the endpoint's cache."),
+    ] = None
+    changed: Annotated[
+        tuple[str, ...], Field(description="What was different when the run was gone on with.")
+    ] = ()
+    wall: Annotated[
+        Mapping[str, Mapping[str, float]],
+        Field(
+            description="Seconds in which each strategy was asked each task, first request to last answer."
+        ),
+    ] = {}
     refused: Annotated[
         Mapping[str, str], Field(description="Strategies that the endpoint doesn't serve, and what it said.")
     ] = {}
@@ -106,9 +128,7 @@ class Run(BaseModel):
 
     def fingerprint(self) -> str:
         """SHA-256 of all that decides which answers are asked for."""
-        asked = self.model_dump(
-            mode="json", include={"model", "strategies", "tasks", "draws", "seed", "tokens", "judge"}
-        )
+        asked = self.model_dump(mode="json", include=set(DECIDING))
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from motet_benchmarks.endpoint import Endpoint
 from motet_benchmarks.errors import BenchmarkError, Refused
+from motet_benchmarks.strategies.refusing import UNREADABLE
 
 REWARDS = "/v1/rewards"
 #: Conversations of one request.
@@ -66,7 +67,7 @@ class Judge:
         try:
             return [*await self._rewards(conversations)]
         except Refused as refusal:
-            if refusal.status not in (400, 413, 422):
+            if refusal.status not in UNREADABLE:
                 # No longer a Refused: that is what a strategy gets.
                 raise BenchmarkError(f"--judge {self._name}: {refusal}") from None
             if len(conversations) == 1:

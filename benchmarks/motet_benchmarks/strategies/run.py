@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import shlex
+import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.machine import Circumstances
+from motet_benchmarks.machine import Circumstances, without_secrets
 from motet_benchmarks.pair import PAIR, Pair
 from motet_benchmarks.progress import Steps, waiting
-from motet_benchmarks.servers import servers
+from motet_benchmarks.servers import servers, terminable
 from motet_benchmarks.strategies.asking import Asker
 from motet_benchmarks.strategies.folder import RunFolder
+from motet_benchmarks.strategies.grading import grade
 from motet_benchmarks.strategies.plan import Plan
 from motet_benchmarks.strategies.records import Run
 from motet_benchmarks.strategies.rewards import Judge
-from motet_benchmarks.strategies.session import Session, questions_of, regrade
+from motet_benchmarks.strategies.session import Session, questions_of
 from motet_benchmarks.strategies.streaming import StreamingEndpoint
 from motet_benchmarks.strategies.tasks.task import record_of
+
+
+class Measured(NamedTuple):
+    """A run to its end."""
+
+    folder: Path
+    run: Run
+    """As it is written there."""
+    before: int
+    """How many of its answers were there before."""
 
 
 async def measure(
@@ -31,8 +46,8 @@ async def measure(
     url: str | None = None,
     name: str | None = None,
     options: Sequence[str] = (),
-) -> tuple[Path, Run]:
-    """Ask what the plan's folder lacks; returns the folder and the run as it is written there.
+) -> Measured:
+    """Ask what the plan's folder lacks.
 
     Args:
         plan: what to ask.
@@ -45,6 +60,7 @@ async def measure(
     Raises BenchmarkError for whatever the user can mend; what was answered until then stays in the folder.
     """
     async with AsyncExitStack() as stack:
+        stack.enter_context(terminable())
         with waiting("starting a server" if url is None else "connecting"):
             asked = url
             if asked is None:
@@ -56,6 +72,7 @@ async def measure(
             command=where.command,
             circumstances=asdict(where),
             url=None if url is None else endpoint.url,
+            server=_told(pair, options),
             model=endpoint.model,
             strategies=plan.wanted.of(models),
             tasks=tuple(record_of(task) for task in plan.tasks),
@@ -63,25 +80,39 @@ async def measure(
             seed=plan.seed,
             tokens=plan.tokens,
             judge=plan.judge,
+            concurrency=plan.concurrency,
+            stream=plan.stream,
+            salted=await endpoint.salted(),
         )
         path = plan.place(run)
         with RunFolder(path, run) as folder:
             try:
                 await _asked(plan, folder, endpoint)
             except BenchmarkError as error:
-                kept = f"{len(folder.samples):,} answers are in {path}; the same command goes on from there"
-                raise BenchmarkError(f"{error}\n{kept}" if folder.samples else str(error)) from None
-            return path, folder.run
+                raise BenchmarkError(f"{error}\n{_kept(folder)}" if folder.samples else str(error)) from None
+            except asyncio.CancelledError:
+                print(_kept(folder), file=sys.stderr)
+                raise
+            return Measured(path, folder.run, folder.before)
+
+
+def _told(pair: Pair, options: Sequence[str]) -> str:
+    models = [] if pair.expert is None else ["--model", pair.expert, "--amateur", str(pair.amateur)]
+    return without_secrets(shlex.join([*models, *options]))
+
+
+def _kept(folder: RunFolder) -> str:
+    return f"{len(folder.samples):,} answers are in {folder.path}; the same command goes on from there"
 
 
 async def _asked(plan: Plan, folder: RunFolder, endpoint: StreamingEndpoint) -> None:
     folder.drop_refused()
-    regrade(folder, plan.tasks)
+    await grade(folder, plan.tasks)
     judge = None if plan.judge is None else Judge(endpoint, plan.judge)
     if judge is not None:
         await judge.check()
-    salt = secrets.token_hex(8) if await endpoint.salted() else None
     run = folder.run
+    salt = secrets.token_hex(8) if run.salted else None
     total = sum(len(questions_of(run, strategy, plan.tasks)) for strategy in run.strategies)
     with Steps(f"asking {len(run.strategies)} strategies", total) as steps:
 
@@ -89,5 +120,5 @@ async def _asked(plan: Plan, folder: RunFolder, endpoint: StreamingEndpoint) -> 
             for _ in range(count):
                 steps.advance()
 
-        asker = Asker(endpoint, run, judge, stream=plan.stream, salt=salt)
-        await Session(asker, folder, plan.tasks, plan.concurrency, done).ask()
+        asker = Asker(endpoint, run, stream=plan.stream, salt=salt)
+        await Session(asker, folder, plan.tasks, plan.concurrency, judge, done=done, say=steps.describe).ask()

@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from motet_benchmarks.endpoint import together
-from motet_benchmarks.errors import BenchmarkError, Refused
-from motet_benchmarks.strategies.asking import REFUSALS, Asker, Ignored, Question, graded
+from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.strategies.asking import Asker, Question
 from motet_benchmarks.strategies.folder import RunFolder
+from motet_benchmarks.strategies.grading import grade, judge
 from motet_benchmarks.strategies.lm_eval import LmEvalTask
 from motet_benchmarks.strategies.lm_eval import ask as ask_lm_eval
 from motet_benchmarks.strategies.records import Run, Strategy
-from motet_benchmarks.strategies.tasks.task import GraderError, Task
+from motet_benchmarks.strategies.refusing import refuses
+from motet_benchmarks.strategies.rewards import Judge
+from motet_benchmarks.strategies.tasks.task import Task
 
 #: Questions of which a strategy must be able to answer one.
 ATTEMPTS = 3
@@ -37,32 +40,40 @@ class Session:
     folder: RunFolder
     tasks: Sequence[Task]
     concurrency: int
+    judge: Judge | None = None
     done: Callable[[int], None] = lambda count: None
     """Told of so many questions that are settled."""
+    say: Callable[[str], None] = lambda what: None
+    """Told of what is being done."""
 
     async def ask(self) -> None:
         """One strategy after the other, so that none is timed in the company of a dearer one.
 
-        Raises BenchmarkError where the endpoint fails, a grader raises, or no strategy is served; what was answered
-        until then is in the folder.
+        A judge and graders come when a strategy has answered everything, and so at nobody's cost in time. Raises
+        BenchmarkError where the endpoint fails, a grader raises, or no strategy is served; what was answered until
+        then is in the folder.
         """
         run = self.folder.run
-        ours = [task for task in self.tasks if not isinstance(task, LmEvalTask)]
         for strategy in run.strategies:
+            self.say(f"{strategy.name} answers")
             wanted = questions_of(run, strategy, self.tasks)
             missing = [question for question in wanted if question.key not in self.folder.samples]
             self.done(len(wanted) - len(missing))
-            direct = [question for question in missing if question.task in ours]
             try:
                 await self._attempt(missing)
-                await self._ask(strategy, direct)
-            except (Refused, Ignored) as refusal:
-                if isinstance(refusal, Refused) and refusal.status not in REFUSALS:
+                await self._answers(strategy, missing)
+            except BenchmarkError as refusal:
+                if not refuses(refusal):
                     raise
                 self.folder.refuse(strategy.name, str(refusal))
                 self.done(sum(question.key not in self.folder.samples for question in missing))
-            else:
-                self.folder.refuse(strategy.name, None)
+                continue
+            self.folder.refuse(strategy.name, None)
+            if self.judge is not None:
+                self.say(f"{strategy.name} gets rewards")
+                await judge(self.folder, self.tasks, self.judge, strategy)
+            self.say(f"{strategy.name} is graded")
+            await grade(self.folder, self.tasks, strategy)
         if len(self.folder.run.refused) == len(run.strategies):
             said = "\n".join(f"  {name}: {reason}" for name, reason in self.folder.run.refused.items())
             raise BenchmarkError(f"{self.asker.endpoint.url} serves none of the strategies:\n{said}")
@@ -74,65 +85,54 @@ class Session:
         """
         last = len(questions) - 1
         places = sorted({part * last // (ATTEMPTS - 1) for part in range(ATTEMPTS)}) if questions else []
-        refusals: list[Refused] = []
+        refusals: list[BenchmarkError] = []
         for question in (questions[place] for place in places):
             try:
                 await self.asker.attempt(question)
                 return
-            except Refused as refusal:
-                if refusal.status not in REFUSALS:
+            except BenchmarkError as refusal:
+                if not refuses(refusal):
                     raise
                 refusals.append(refusal)
         if refusals:
             raise refusals[0]
 
-    async def _ask(self, strategy: Strategy, questions: Sequence[Question]) -> None:
-        """These questions, then lm_eval's tasks."""
+    async def _answers(self, strategy: Strategy, questions: Sequence[Question]) -> None:
+        """Task after task."""
+        for task in self.tasks:
+            try:
+                if isinstance(task, LmEvalTask):
+                    await ask_lm_eval(
+                        self.asker,
+                        self.folder,
+                        strategy,
+                        [task],
+                        draws=self.asker.run.draws_of(strategy),
+                        concurrency=self.concurrency,
+                        done=self.done,
+                    )
+                else:
+                    await self._each([question for question in questions if question.task is task])
+            finally:
+                if (span := self.asker.spans.pop((strategy.name, task.name), None)) is not None:
+                    self.folder.took(strategy.name, task.name, span[1] - span[0])
+
+    async def _each(self, questions: Sequence[Question]) -> None:
+        """As many at once as may be. When one fails, those that are under way are waited for, and kept."""
         places = asyncio.Semaphore(self.concurrency)
+        failures: list[BenchmarkError] = []
 
         async def one(question: Question) -> None:
             async with places:
-                sample, complaint = await self.asker.ask(question)
-            self.folder.add(sample)
-            self.done(1)
-            if complaint is not None:
-                raise complaint
+                if failures:
+                    return
+                try:
+                    self.folder.add(await self.asker.ask(question))
+                except BenchmarkError as failure:
+                    failures.append(failure)
+                else:
+                    self.done(1)
 
         await together([one(question) for question in questions])
-        await ask_lm_eval(
-            self.asker,
-            self.folder,
-            strategy,
-            [task for task in self.tasks if isinstance(task, LmEvalTask)],
-            draws=self.asker.run.draws_of(strategy),
-            concurrency=self.concurrency,
-            done=self.done,
-        )
-
-
-def regrade(folder: RunFolder, tasks: Sequence[Task]) -> None:
-    """Gives kept answers the grades of today's graders, so that one that was mended between two runs counts for all.
-
-    What lm_eval has graded keeps its grade. Raises the complaint of a grader that raises, when all others are graded.
-    """
-    places = {
-        (task.name, problem.id): (task, problem)
-        for task in tasks
-        if not isinstance(task, LmEvalTask)
-        for problem in task.problems
-    }
-    changed = []
-    complaints: list[GraderError] = []
-    for sample in folder.samples.values():
-        if (sample.task, sample.problem) not in places:
-            continue
-        task, problem = places[sample.task, sample.problem]
-        score, complaint = graded(task, problem, sample.text)
-        if complaint is not None:
-            complaints.append(complaint)
-        if score != sample.score:
-            changed.append(sample.model_copy(update={"score": score}))
-    if changed:
-        folder.replace(changed)
-    if complaints:
-        raise complaints[0]
+        if failures:
+            raise failures[0]

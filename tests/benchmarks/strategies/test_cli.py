@@ -74,7 +74,16 @@ def test_strategies_from_end_to_end(tmp_path: Path):
         (["--strategy", "mine"], "--strategy mine: must be NAME=JSON"),
         (["--strategies", "none.yaml"], "--strategies none.yaml: No such file"),
         (["--sweep", "contrast strength"], "--sweep contrast strength: must look like"),
-        (["--serve-options", '"open'], "--serve-options: No closing quotation"),
+        (["--serve-options", "--seed 1"], "--serve-options --seed 1: of the server that is started"),
+        (
+            ["--model", "mine"],
+            "--model mine: of the server that is started, and --url names a running one; --name",
+        ),
+        (["--grader", "none"], "--grader none: only for a FILE.jsonl, and --tasks names none"),
+        (["--limit", "3"], "--limit 3: only for a file or a task of lm_eval's"),
+        (["--lm-eval-options", "--num_fewshot 5"], "only for a task of lm_eval's"),
+        (["--tasks", "gsm8k:x.jsonl", "--count", "3"], "--count 3: only for the gym"),
+        (["--tasks", "gsm8k:x.jsonl", "--families", "dates"], "--families dates: only for the gym"),
         ([], "http://127.0.0.1:9 doesn't answer"),
     ],
 )
@@ -85,3 +94,9 @@ def test_mistakes_are_named_with_exit_code_2(words: list[str], message: str, tmp
     assert ran.exit_code == 2, ran.output
     assert message in ran.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_options_of_a_server_that_is_started_are_checked_first(tmp_path: Path):
+    ran = CliRunner().invoke(app, ["strategies", "--run", str(tmp_path / "run"), "--serve-options", '"open'])
+    assert ran.exit_code == 2, ran.output
+    assert "--serve-options: No closing quotation" in ran.stderr

@@ -78,7 +78,7 @@ def test_a_line_that_is_no_sample_is_named(tmp_path: Path):
     file = tmp_path / "samples.jsonl"
     file.write_bytes(file.read_bytes() + b'{"strategy": "plain"}\n')
     with (
-        pytest.raises(BenchmarkError, match=r"samples.jsonl: line 2 is no sample: task"),
+        pytest.raises(BenchmarkError, match=r"samples.jsonl, line 2: task: Field required"),
         RunFolder(tmp_path, RUN),
     ):
         pass

@@ -18,12 +18,13 @@ from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.strategies import lm_eval_process
 from motet_benchmarks.strategies.asking import Asker
 from motet_benchmarks.strategies.folder import RunFolder, key_of
+from motet_benchmarks.strategies.grading import grade
 from motet_benchmarks.strategies.lm_eval import LmEvalTask
 from motet_benchmarks.strategies.lm_eval_process import INSTALL, Harness, find
 from motet_benchmarks.strategies.lm_eval_proxy import proxy
 from motet_benchmarks.strategies.lm_eval_rows import Choice, chosen, read
 from motet_benchmarks.strategies.records import Run, Sample, Strategy
-from motet_benchmarks.strategies.session import Session, regrade
+from motet_benchmarks.strategies.session import Session
 from motet_benchmarks.strategies.streaming import StreamingEndpoint
 from motet_benchmarks.strategies.tasks.of_gym import GymTask
 from motet_benchmarks.strategies.tasks.task import Task, record_of
@@ -73,7 +74,7 @@ def asked(
 
     async def ask() -> dict[tuple[str, str, str, int], Sample]:
         with RunFolder(folder, run) as kept:
-            regrade(kept, tasks)
+            await grade(kept, tasks)
             async with StreamingEndpoint(fake.url) as endpoint:
                 asker = Asker(endpoint, run)
                 await Session(asker, kept, tasks, concurrency=2, done=done).ask()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.machine import circumstances
@@ -28,6 +32,8 @@ def measured(tmp_path: Path) -> Callable[..., Run]:
     """Asks `words` of a fake about the problems of a file; what is asked first decides the file."""
     problems = tmp_path / "sums.jsonl"
     problems.write_text("".join(f'{{"prompt": "{n} + 1?", "reference": {n + 1}}}\n' for n in range(4)))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
 
     def run(fake: StrategiesFake, words: str, *, grader: str = "number", **more: Any) -> Run:
         plan = Plan(
@@ -35,8 +41,9 @@ def measured(tmp_path: Path) -> Callable[..., Run]:
             tasks=tuple(tasks_of([str(problems)], Choosing(count=1, grader=grader))),
             **{"folder": tmp_path / "run", **more},
         )
-        with running(fake):
-            return asyncio.run(measure(plan, Pair(), where=HERE, url=fake.url))[1]
+        # One endpoint, which may have been started anew.
+        with running(fake, port):
+            return asyncio.run(measure(plan, Pair(), where=HERE, url=fake.url)).run
 
     return run
 
@@ -58,13 +65,17 @@ def test_the_same_command_goes_on_where_it_stopped(measured: Callable[..., Run],
     samples.write_bytes(kept[:-40])
     begun = (tmp_path / "run" / "run.json").read_bytes()
     fake = StrategiesFake()
-    measured(fake, "plain,contrast")
+    run = measured(fake, "plain,contrast")
     assert len(fake.bodies) == 5
-    measured(fake, "plain,contrast")
+    assert run.changed == ("concurrency 1, then 16",)
+    assert measured(fake, "plain,contrast") == run
     assert len(fake.bodies) == 5
     assert len({(one.strategy, one.problem) for one in samples_in(tmp_path / "run")}) == 8
-    assert samples.read_bytes().startswith(b"".join(kept.splitlines(keepends=True)[:4]))
-    assert (tmp_path / "run" / "run.json").read_bytes() == begun
+    assert [one.problem for one in samples_in(tmp_path / "run")] == ["1", "2", "3", "4"] * 2
+    first = Run.model_validate_json(begun)
+    assert run.model_copy(update={"wall": first.wall, "changed": ()}) == first
+    assert all(run.wall[name]["sums"] > 0 for name in ("plain", "contrast"))
+    assert run.wall["contrast"]["sums"] > first.wall["contrast"]["sums"]
 
 
 def test_a_folder_of_another_configuration_is_refused_and_left_alone(
@@ -210,13 +221,68 @@ def test_a_grader_that_raises_loses_nothing_and_can_be_mended(measured: Callable
     told = r"sums\.jsonl: line 3: the grader python:.*:graded failed on an answer \(ZeroDivisionError"
     with pytest.raises(BenchmarkError, match=told):
         measured(fake, "plain", grader=named, concurrency=1)
-    assert len(samples_in(tmp_path / "run")) == 3
+    assert [one.score for one in samples_in(tmp_path / "run")] == [0.5, 0.5, None, 0.5]
     with pytest.raises(BenchmarkError, match=told):
         measured(fake, "plain", grader=named, concurrency=1)
-    assert len(fake.bodies) == 1 + 3
     grader.write_text("def graded(text, fields):\n    return fields['reference'] / 4\n")
     measured(fake, "plain", grader=named, concurrency=1)
+    assert len(fake.bodies) == 1 + 4
     assert [one.score for one in samples_in(tmp_path / "run")] == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_nobody_judges_or_grades_while_answers_are_timed(measured: Callable[..., Run], tmp_path: Path):
+    order: list[str] = []
+
+    class Ordered(StrategiesFake):
+        async def judge(self, request: Request) -> JSONResponse:
+            order.append("judge")
+            return await super().judge(request)
+
+    grader = tmp_path / "mine.py"
+    grader.write_text(
+        "import pathlib\n"
+        f"def graded(text, fields):\n    return len(pathlib.Path({str(tmp_path / 'run' / 'samples.jsonl')!r})"
+        ".read_text().splitlines()) / 8\n"
+    )
+    fake = Ordered(reply=lambda body: order.append("answer") or "words")  # type: ignore[func-returns-value]
+    measured(fake, "plain,contrast", judge="fake-reward", grader=f"python:{grader}:graded")
+    # A trial of the judge; then for either strategy an attempt, all answers, and their rewards.
+    parts = [(name, len(list(part))) for name, part in groupby(order)]
+    assert [name for name, _ in parts] == ["judge", "answer", "judge", "answer", "judge"]
+    assert [count for name, count in parts if name == "answer"] == [5, 5]
+    scores = {(one.strategy, one.score) for one in samples_in(tmp_path / "run")}
+    assert scores == {("plain", 0.5), ("contrast", 1.0)}, (
+        "all of a strategy's answers lie there before one is graded"
+    )
+
+
+def test_answers_that_are_under_way_when_one_fails_are_kept(measured: Callable[..., Run], tmp_path: Path):
+    class Failing(StrategiesFake):
+        async def answer(self, request: Request) -> Response:
+            if len(self.bodies) >= 1 and "2 + 1" in str(await request.json()):
+                while self.busiest < 3:
+                    await asyncio.sleep(0.005)
+                return JSONResponse({"error": {"message": "the fake is ill"}}, status_code=500)
+            return await super().answer(request)
+
+    with pytest.raises(BenchmarkError, match="the fake is ill\n3 answers are in"):
+        measured(Failing(seconds=lambda body: 0.2, gathers=3), "plain")
+    assert {one.problem for one in samples_in(tmp_path / "run")} == {"1", "2", "4"}
+
+
+def test_another_endpoint_or_server_is_another_run(measured: Callable[..., Run], tmp_path: Path):
+    measured(StrategiesFake(), "plain")
+    plan = Plan(
+        wanted=wanted(["plain"], default=()),
+        tasks=tuple(tasks_of([str(tmp_path / "sums.jsonl")], Choosing(count=1, grader="number"))),
+        folder=tmp_path / "run",
+    )
+    with (
+        running(StrategiesFake()) as other,
+        pytest.raises(BenchmarkError, match=rf"url 'http://.*' there, '{other.url}' here"),
+    ):
+        asyncio.run(measure(plan, Pair(), where=HERE, url=other.url))
+    assert not other.bodies
 
 
 def test_answers_have_rewards_and_those_the_judge_cannot_read_have_none(

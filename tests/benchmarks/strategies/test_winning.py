@@ -221,10 +221,10 @@ def test_the_verdict_is_bound_as_far_as_the_judge_takes_it(refusals: int, folder
     assert found["other"].rate.wins == 2
 
 
-def test_words_that_are_no_verdict_are_ties_and_counted(folder: Path):
+def test_words_that_are_no_verdict_decide_nothing_and_are_counted(folder: Path):
     with running(Judge(reply=lambda body: "I like both")) as fake:
         one = judgements(fake, folder)["other"]
-    assert one.rate.ties == 5
+    assert (one.rate.problems, one.rate.ties) == (1, 1), "the answers that are the same"
     assert one.bias == Bias(None, None, 8)
     assert {each.said for each in load(folder) if each.verdict is None} == {"I like both"}
 
@@ -272,7 +272,9 @@ def test_a_part_of_the_pairs_is_drawn_without_favouring_equal_answers(folder: Pa
     assert sampled(everything, 20, seed=0) == sampled(everything, None, seed=0) == everything
 
 
-def test_texts_that_a_judge_cant_take_are_kept_as_unreadable(folder: Path):
+def test_texts_that_a_judge_cant_take_count_nowhere_and_are_asked_again(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
     class Short(Judge):
         async def answer(self, request: Request) -> JSONResponse:
             if "longer answer" in str(await request.json()):
@@ -281,8 +283,11 @@ def test_texts_that_a_judge_cant_take_are_kept_as_unreadable(folder: Path):
 
     with running(Short(reply=longer)) as fake:
         one = judgements(fake, folder)["other"]
-    assert (one.rate.wins, one.bias.unreadable) == (1, 2)
-    assert any("too long" in each.said for each in load(folder))
+    assert (one.rate.wins, one.rate.problems, one.bias.unreadable) == (1, 4, 0)
+    assert "2 of 9 questions were refused by the judge" in capsys.readouterr().err
+    with running(Judge(reply=longer)) as fake:
+        assert judgements(fake, folder)["other"].rate.problems == 5
+    assert len(fake.bodies) == 2
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def compare(before: Path, after: Path, out: Path) -> tuple[list[Grid], list[Path
     first, second = read(before), read(after)
     found = changes(first, second)
     grids = [grid(task, found) for task in dict.fromkeys(each.task for each in found)]
-    notes = differing(first.run, second.run)
+    notes = differing(first, second)
     page = "\n\n".join(
         [
             "# Two runs",

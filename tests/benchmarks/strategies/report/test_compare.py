@@ -49,13 +49,35 @@ def test_an_id_with_another_prompt_is_another_problem():
 
 def test_what_runs_were_not_asked_alike_is_said():
     before, after = recorded(), recorded(seed=3, judge=None, skills=[*FEW[:3], *strategies()[5:6]])
-    said = differing(before.run, after.run)
+    said = differing(before, after)
     assert "seed: 0, then 3" in said
     assert "judge: motet-reward, then None" in said
     assert "gym hasn't the same problems and grader in both" in said
     assert "only the first has better" in said
     assert "only the second has best-of-1" in said
-    assert differing(before.run, before.run) == []
+    assert differing(before, before) == []
+
+
+def test_what_one_of_the_runs_lacks_is_said():
+    before = recorded(tasks=("gym", "other"))
+    run = before.run.model_copy(
+        update={
+            "tasks": before.run.tasks[:1],
+            "refused": {**before.run.refused, "better": "no such adapter"},
+            "concurrency": 4,
+            "changed": ("stream True, then False",),
+        }
+    )
+    kept = [sample for sample in before.samples if sample.task == "gym" and sample.problem != "gym-7"]
+    after = Recorded(run, tuple(kept), torn=False)
+    said = differing(before, after)
+    assert "better was refused in the second alone: no such adapter" in said
+    assert "only the first has other" in said
+    assert "concurrency: None, then 4" in said
+    assert "the second has not one sitting: stream True, then False" in said
+    served = len(run.strategies) - len(run.refused)
+    problems = before.run.tasks[0].problems
+    assert f"the second isn't complete: {served * (problems - 1)} of {served * problems} answers" in said
 
 
 def run(*words: object):
