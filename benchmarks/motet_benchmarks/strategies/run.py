@@ -91,7 +91,8 @@ async def measure(
             except BenchmarkError as error:
                 raise BenchmarkError(f"{error}\n{_kept(folder)}" if folder.samples else str(error)) from None
             except asyncio.CancelledError:
-                print(_kept(folder), file=sys.stderr)
+                if folder.samples:
+                    print(_kept(folder), file=sys.stderr)
                 raise
             return Measured(path, folder.run, folder.before)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -119,20 +118,19 @@ class Session:
 
     async def _each(self, questions: Sequence[Question]) -> None:
         """As many at once as may be. When one fails, those that are under way are waited for, and kept."""
-        places = asyncio.Semaphore(self.concurrency)
+        left = iter(questions)
         failures: list[BenchmarkError] = []
 
-        async def one(question: Question) -> None:
-            async with places:
-                if failures:
-                    return
+        async def one_after_the_other() -> None:
+            for question in left:
                 try:
                     self.folder.add(await self.asker.ask(question))
                 except BenchmarkError as failure:
                     failures.append(failure)
-                else:
-                    self.done(1)
+                if failures:
+                    return
+                self.done(1)
 
-        await together([one(question) for question in questions])
+        await together([one_after_the_other() for _ in range(self.concurrency)])
         if failures:
             raise failures[0]

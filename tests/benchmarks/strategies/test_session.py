@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +23,7 @@ from motet_benchmarks.machine import circumstances
 from motet_benchmarks.pair import Pair
 from motet_benchmarks.strategies.plan import Plan, wanted
 from motet_benchmarks.strategies.records import Run, Sample
+from motet_benchmarks.strategies.report.writing import write
 from motet_benchmarks.strategies.run import measure
 from motet_benchmarks.strategies.tasks.named import Choosing, tasks_of
 from motet_benchmarks.strategies.testing import StrategiesFake
@@ -71,7 +76,8 @@ def test_the_same_command_goes_on_where_it_stopped(measured: Callable[..., Run],
     assert measured(fake, "plain,contrast") == run
     assert len(fake.bodies) == 5
     assert len({(one.strategy, one.problem) for one in samples_in(tmp_path / "run")}) == 8
-    assert [one.problem for one in samples_in(tmp_path / "run")] == ["1", "2", "3", "4"] * 2
+    found = [one.problem for one in samples_in(tmp_path / "run")]
+    assert (found[:4], sorted(found[4:])) == (["1", "2", "3", "4"], ["1", "2", "3", "4"])
     first = Run.model_validate_json(begun)
     assert run.model_copy(update={"wall": first.wall, "changed": ()}) == first
     assert all(run.wall[name]["sums"] > 0 for name in ("plain", "contrast"))
@@ -305,3 +311,52 @@ def test_every_configuration_has_a_folder_of_its_own(
         measured(fake, words, folder=None)
     assert len(fake.bodies) == 1 + 4 + 1 + 4
     assert len(list((tmp_path / "home" / "runs").iterdir())) == 2
+
+
+def test_no_file_of_a_run_holds_a_password(measured: Callable[..., Run], tmp_path: Path):
+    plan = Plan(
+        wanted=wanted(["plain", "contrast"], default=()),
+        tasks=tuple(tasks_of(["gym"], Choosing(count=1, families=["addition"]))),
+        folder=tmp_path / "run",
+    )
+    with running(StrategiesFake(refuses=lambda body: "no voice" if body.get("contrast") else None)) as fake:
+        url = fake.url.replace("http://", "http://me:geheim@")
+        here = circumstances(["bench", "strategies", "--url", url])
+        run = asyncio.run(measure(plan, Pair(), where=here, url=url)).run
+    assert run.refused
+    write(tmp_path / "run")
+    files = [path for path in (tmp_path / "run").iterdir() if path.is_file()]
+    assert len(files) >= 5
+    assert not [path.name for path in files if "geheim" in path.read_text()]
+
+
+def test_a_run_that_is_stopped_keeps_its_answers_and_says_so(tmp_path: Path):
+    fake = StrategiesFake(seconds=lambda body: 0.01)
+    begun = threading.Event()
+
+    def reply(body: dict[str, Any]) -> str:
+        if len(fake.bodies) > 40:  # so that two dozen have their answers
+            begun.set()
+        return "words"
+
+    fake.reply = reply
+    with running(fake):
+        command = [sys.executable, "-c", "from motet_server.cli import app; app()", "bench", "strategies"]
+        words = [
+            "--url",
+            fake.url,
+            "--strategies",
+            "sampled",
+            "--draws",
+            "1000",
+            "--run",
+            str(tmp_path / "run"),
+        ]
+        with subprocess.Popen([*command, *words], stderr=subprocess.PIPE, text=True) as process:
+            assert begun.wait(60)
+            process.terminate()
+            _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    kept = len(samples_in(tmp_path / "run"))
+    assert kept > 0
+    assert f"{kept:,} answers are in {tmp_path / 'run'}; the same command goes on from there" in told
