@@ -155,13 +155,24 @@ def _end(children: Sequence[Child]) -> None:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM unwinds the stack as Ctrl-C does, instead of leaving the children behind."""
+    """SIGTERM ends the running task as Ctrl-C does, and then the process: no child is left, and no answer is lost."""
+    task, ended = asyncio.current_task(), False
+    assert task is not None
+    loop = asyncio.get_running_loop()
 
     def leave(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
+        nonlocal ended
+        if ended:
+            raise SystemExit(128 + number)
+        ended = True
+        loop.call_soon_threadsafe(task.cancel)
 
     before = signal.signal(signal.SIGTERM, leave)
     try:
         yield
+    except asyncio.CancelledError:
+        if not ended:
+            raise
+        raise SystemExit(128 + signal.SIGTERM) from None
     finally:
         signal.signal(signal.SIGTERM, before)
