@@ -38,7 +38,7 @@ Strength = Annotated[
         ge=0.0,
         le=MAX_STRENGTH,
         allow_inf_nan=False,
-        description="How much of the amateur is taken away: 0 leaves the expert alone.",
+        description="How much of the voice that it is against is taken away: 0 leaves the expert alone.",
     ),
 ]
 Plausibility = Annotated[
@@ -57,7 +57,8 @@ AmateurTemperature = Annotated[
         ge=MIN_AMATEUR_TEMPERATURE,
         le=MAX_AMATEUR_TEMPERATURE,
         allow_inf_nan=False,
-        description="Divides the amateur's logits: below 1 sharpens what it objects to.",
+        description="Divides the logits of the amateur, or of any voice in its place: below 1 sharpens what it "
+        "objects to.",
     ),
 ]
 
@@ -84,7 +85,9 @@ class Formula(BaseModel):
         ),
     ] = None
 
-    @field_validator("adapt", mode="before")
+    @field_validator(
+        "adapt", mode="before", json_schema_input_type=Literal["entropy", "divergence"] | Adapt | None
+    )
     @classmethod
     def _by_name(cls, value: Any) -> Any:
         return {"by": value} if isinstance(value, str) else value
@@ -107,7 +110,7 @@ class Contrast(Formula):
         ),
     ] = "amateur"
 
-    @field_validator("against", mode="plain")
+    @field_validator("against", mode="plain", json_schema_input_type=Voice | tuple[WeightedVoice, ...])
     @classmethod
     def _read_against(cls, value: Any) -> Any:
         return read_against(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import jsonschema
 import pytest
 from pydantic import ValidationError
 
@@ -86,3 +87,32 @@ def test_neutral_is_only_what_changes_nothing():
     assert Contrast(strength=0, plausibility=0, form="ratio").neutral
     assert not Contrast(strength=0, plausibility=0.1).neutral
     assert not Contrast(strength=0.1, plausibility=0).neutral
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"against": "base"},
+        {"against": {"adapter": None}},
+        {"against": {"prompt": [1, 2]}},
+        {"against": {"messages": [{"role": "user", "content": "Hi"}]}},
+        {"against": {"layers": "low"}},
+        {"against": [{"voice": {"layer": 3}, "weight": -1.0}, {"voice": "base"}]},
+        {"adapt": "entropy"},
+        {"adapt": {"by": "position", "tokens": 3}},
+    ],
+)
+def test_the_schema_knows_every_shape_that_is_read(value):
+    jsonschema.validate(value, Contrast.model_json_schema())
+    assert parse_contrast(value, Contrast()) is not None
+
+
+@pytest.mark.parametrize(
+    "value", [{"against": 3}, {"against": {"x": 1}}, {"adapt": "position"}, {"adapt": {}}]
+)
+def test_the_schema_knows_no_shape_that_is_refused(value):
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(value, Contrast.model_json_schema())
+    with pytest.raises(RequestError):
+        parse_contrast(value, Contrast())
