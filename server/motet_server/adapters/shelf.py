@@ -12,16 +12,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
+from motet_server.adapters.catalogue import Catalogue
 from motet_server.adapters.entry import Entry, State
-from motet_server.adapters.errors import (
-    InUseError,
-    NoRoomError,
-    NoVersionError,
-    RefusedError,
-    UnknownAdapterError,
-)
+from motet_server.adapters.errors import InUseError, NoRoomError, RefusedError
 
 #: In these the engine holds a version's weights, or is about to.
 _HELD = frozenset({State.LOADING, State.LOADED, State.UNLOADING})
@@ -39,8 +34,8 @@ class Engine(Protocol):
         ...
 
 
-class Shelf:
-    """The versions known to one server process.
+class Shelf(Catalogue):
+    """The versions known to one server process, and those that its engine holds.
 
     Args:
         engine: takes and drops them.
@@ -65,17 +60,14 @@ class Shelf:
         moved: Callable[[str], None] = lambda name: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(clock)
         self.most = most
-        self.current: dict[str, str] = {}
         self._engine = engine
         self._patience = patience
         self._idle = idle
         self._pins = frozenset(pins)
         self._loaded = loaded
         self._moved = moved
-        self._clock = clock
-        self._names: dict[str, dict[str, Entry]] = {}
-        self._numbers: dict[int, str] = {}
         self._queue: list[Entry] = []
         self._several = asyncio.Lock()
         self._change = asyncio.Event()
@@ -83,90 +75,12 @@ class Shelf:
         #: What went wrong while unloading, by reference, until it goes right.
         self.stuck: dict[str, str] = {}
 
-    # What is known
-
-    def entries(self) -> list[Entry]:
-        """Every version, in the order in which they came."""
-        return [entry for versions in self._names.values() for entry in versions.values()]
-
-    def names(self) -> list[str]:
-        """The names that answer requests, or say why not."""
-        return list(self._names)
-
-    def current_entry(self, name: str) -> Entry | None:
-        """The version that a name means now."""
-        reference = self.current.get(name)
-        return None if reference is None else self._names[name].get(reference)
-
-    def entry(self, reference: str) -> Entry | None:
-        """The version called ``NAME@VERSION`` in full."""
-        return self._names.get(reference.partition("@")[0], {}).get(reference)
-
     def pinned(self, entry: Entry) -> bool:
         """Whether it stays, whoever needs room."""
         named = entry.name in self._pins and self.current.get(entry.name) == entry.reference
         return named or entry.reference in self._pins
 
-    def knows(self, asked: str) -> bool:
-        """Whether ``NAME`` or ``NAME@VERSION`` is an adapter's, served or refused."""
-        return asked.partition("@")[0] in self._names
-
-    def find(self, asked: str) -> Entry:
-        """The version that ``NAME`` or ``NAME@VERSION`` means now; a version may be cut to its first 6 characters.
-
-        Raises:
-            UnknownAdapterError: there is no adapter of this name.
-            NoVersionError: there is, but not this version.
-            RefusedError: there is, but it can't be served; says why.
-        """
-        name, at, version = asked.partition("@")
-        versions = [entry for entry in self._names.get(name, {}).values() if not entry.dropped]
-        if not versions:
-            raise UnknownAdapterError(name)
-        if not at:
-            meant = self.current_entry(name)
-            if meant is None:
-                for entry in versions:
-                    if entry.reason:
-                        raise RefusedError(entry.reference, entry.reason)
-                raise NoVersionError(name, None, [entry.version for entry in versions])
-            entry = meant
-        else:
-            found = [
-                entry
-                for entry in versions
-                if entry.version == version or (len(version) >= 6 and entry.version.startswith(version))
-            ]
-            if len(found) != 1:
-                raise NoVersionError(name, version, [entry.version for entry in versions])
-            entry = found[0]
-        if entry.state is State.REFUSED:
-            raise RefusedError(entry.reference, str(entry.reason))
-        return entry
-
     # What the store says
-
-    def stock(self, name: str, version: str, kind: str, source: Any, refused: str | None = None) -> Entry:
-        """Notes a published version, with the reason why it can't be served if it can't.
-
-        A version whose number in the engine belongs to another one is refused: its requests would get the other's
-        weights.
-        """
-        versions = self._names.setdefault(name, {})
-        entry = versions.get(f"{name}@{version}")
-        if entry is None:
-            entry = Entry(name, version, kind, source, used=self._clock())
-            versions[entry.reference] = entry
-        other = self._numbers.setdefault(entry.number, entry.reference)
-        if other != entry.reference:
-            refused = (
-                f"its number in the engine, {entry.number}, is that of {other}; publish it under another name"
-            )
-        entry.dropped = False
-        if entry.state in (State.AVAILABLE, State.REFUSED):
-            entry.source = source
-            entry.state, entry.reason = (State.REFUSED, refused) if refused else (State.AVAILABLE, None)
-        return entry
 
     def drop(self, entry: Entry) -> None:
         """Notes that a version has left the store: no new request gets it, and it goes with its last reader."""
@@ -186,10 +100,6 @@ class Shelf:
     def has_room(self) -> bool:
         """Whether the engine may take one more without dropping another."""
         return self._held() < self.most
-
-    def introduce(self, entry: Entry) -> None:
-        """Lets a name that meant nothing mean a version at once, to be loaded when it is asked for."""
-        self.current.setdefault(entry.name, entry.reference)
 
     async def move(self, entry: Entry) -> None:
         """Lets a name mean one of its versions, once the engine holds it; the old one goes with its last reader.
@@ -316,20 +226,12 @@ class Shelf:
         if entry.task is not None and not entry.task.done():
             return  # the engine may be about to take it
         if entry.dropped and entry.state in (State.AVAILABLE, State.REFUSED):
-            self._forget(entry)
+            self.forget(entry)
+            self.stuck.pop(entry.reference, None)
         elif entry.state is State.LOADED and (
             entry.dropped or (entry.asked_at is None and not self.pinned(entry))
         ):
             self._start_unloading(entry)
-
-    def _forget(self, entry: Entry) -> None:
-        # Its number stays taken: the engine may still have something under it.
-        versions = self._names.get(entry.name, {})
-        if versions.get(entry.reference) is entry:
-            del versions[entry.reference]
-            self.stuck.pop(entry.reference, None)
-        if not versions:
-            self._names.pop(entry.name, None)
 
     def _start_unloading(self, entry: Entry) -> asyncio.Task[None]:
         task = asyncio.create_task(self._unload(entry))
