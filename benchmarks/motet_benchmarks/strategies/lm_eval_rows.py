@@ -55,8 +55,9 @@ def read(name: str, folder: Path) -> Logged:
     try:
         for file in sorted(folder.rglob("samples_*.jsonl")):
             if match := _SAMPLES.fullmatch(file.name):
-                content = file.read_text(encoding="utf-8").splitlines()
-                lines[match["task"]] = [json.loads(line) for line in content if line]
+                # In bytes: lm_eval writes separators that only look like the end of a line as they are.
+                content = file.read_bytes().split(b"\n")
+                lines[match["task"]] = [json.loads(line) for line in content if line.strip()]
         for file in folder.rglob("results_*.json"):
             higher |= json.loads(file.read_text(encoding="utf-8")).get("higher_is_better") or {}
     except (OSError, ValueError) as problem:

@@ -359,6 +359,15 @@ def test_a_groups_tasks_are_its_families(tmp_path: Path):
         read("lm-eval:mmlu", tmp_path / "elsewhere")
 
 
+def test_separators_in_a_text_end_no_line(tmp_path: Path):
+    text = "a\u2028b\u2029c\u0085d"
+    lines = [json.dumps(line(doc_id=number, resps=[[text]]), ensure_ascii=False) for number in range(2)]
+    file = tmp_path / "samples_t_2026-01-01T00-00-00.1.jsonl"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = chosen("lm-eval:t", read("lm-eval:t", tmp_path), Choice())
+    assert [row.text for row in rows] == [text, text]
+
+
 def real_program() -> Path | None:
     try:
         return find()
