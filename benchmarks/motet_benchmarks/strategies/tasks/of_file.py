@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
-from motet_benchmarks.strategies.tasks.graders import Grader, check_references, grader_of
+from motet_benchmarks.strategies.tasks.graders import Grader, check_references, grader_of, rule_of
 from motet_benchmarks.strategies.tasks.rows import Row, read_rows
 from motet_benchmarks.strategies.tasks.task import GraderError, Problem
+from motet_benchmarks.strategies.tasks.user_function import UserFunctionError
 
 _ROLES = ("system", "developer", "user", "assistant")
 
@@ -40,7 +45,6 @@ class FileTask:
 
     def __init__(self, file: Path, *, grader: str = "exact", limit: int | None = None) -> None:
         self.name = file.stem
-        self.rules = grader
         default = grader_of(grader)
         self._graded: dict[str, _Graded] = {}
         self.problems: list[Problem] = []
@@ -52,11 +56,13 @@ class FileTask:
             )
             check_references(by or grader, references, row)
             if problem.id in self._graded:
-                raise row.wrong(f"id {problem.id} is that of line {self._graded[problem.id].row.line} too")
+                raise row.wrong(_taken(problem.id, row, self._graded[problem.id].row))
             self._graded[problem.id] = _Graded(
                 row, references, by or grader, default if by is None else grader_of(by)
             )
             self.problems.append(problem)
+        rules = [[rule_of(each.by), each.references] for each in self._graded.values()]
+        self.rules = hashlib.sha256(json.dumps(rules).encode()).hexdigest()
         self.metric = "accuracy" if {each.by for each in self._graded.values()} != {"none"} else "not graded"
 
     def grade(self, problem: Problem, text: str) -> float | None:
@@ -66,8 +72,7 @@ class FileTask:
             return None
         try:
             return graded.grader(text, graded.references, graded.row)
-        except Exception as problem_:  # noqa: BLE001  # a user's function may raise anything, which is told
-            said = f"{type(problem_).__name__}: {problem_}"
+        except UserFunctionError as said:
             raise GraderError(
                 f"{graded.row.place}: the grader {graded.by} failed on an answer ({said}); mend it and run the same "
                 "command again, which grades what is answered and asks the rest"
@@ -99,9 +104,17 @@ def _references(row: Row) -> tuple[str, ...]:
     if not isinstance(listed, list):
         raise row.wrong("references must be a list")
     for each in listed:
-        if isinstance(each, bool) or not isinstance(each, str | int | float) or not str(each).strip():
+        if isinstance(each, bool) or not isinstance(each, str | int | float) or not _written(each).strip():
             raise row.wrong(f"a reference must be a text or a number, got {each!r:.80}")
-    return tuple(str(each) for each in listed)
+    return tuple(map(_written, listed))
+
+
+def _written(reference: str | float) -> str:
+    """A number as an answer would have it: 4.0 as 4, and 1e-05 as 0.00001; empty where it is none."""
+    if not isinstance(reference, float):
+        return str(reference)
+    # 0.0 makes 0 of -0.
+    return format(Decimal(repr(reference + 0.0)), "f").removesuffix(".0") if math.isfinite(reference) else ""
 
 
 def _own_grader(row: Row) -> str | None:
@@ -114,6 +127,14 @@ def _own_grader(row: Row) -> str | None:
 
 def _family(row: Row, default: str) -> str:
     return row.text("family") if "family" in row.fields else default
+
+
+def _taken(name: str, row: Row, other: Row) -> str:
+    if "id" not in row.fields:
+        return f"has no id and is called {name} by its place, as line {other.line} is by its id; give it one"
+    if "id" not in other.fields:
+        return f"id {name} is what line {other.line} is called, which has none; give it one"
+    return f"id {name} is that of line {other.line} too"
 
 
 def _id(row: Row) -> str:

@@ -63,6 +63,9 @@ def test_lines_are_problems(tmp_path: Path):
         ({"prompt": "a", "reference": None}, "line 2: a reference must be a text or a number"),
         ({"prompt": "a", "references": "b"}, "line 2: references must be a list"),
         ({"prompt": "a", "reference": "b", "grader": "number"}, "line 2: reference 'b' has no number"),
+        ({"prompt": "a", "reference": "3 or 4", "grader": "number"}, "line 2: reference '3 or 4' has several numbers"),
+        ('{"prompt": "a", "reference": NaN}', "line 2: a reference must be a text or a number, got nan"),
+        ('{"prompt": "a", "reference": 1e400}', "line 2: a reference must be a text or a number, got inf"),
         ({"prompt": "a", "reference": "(", "grader": "regex"}, "line 2: reference .* is no regular expression"),
         ({"prompt": "a", "grader": "python:os:getcwd"}, "line 2: grader must be exact"),
         ({"messages": [{"role": "user"}]}, "line 2: messages.0 must have a role and content"),
@@ -75,6 +78,62 @@ def test_mistakes_are_named_with_file_and_line(line: Any, message: str, tmp_path
     file = lines_in(tmp_path, {"prompt": "a", "reference": "b", "id": "7"}, line)
     with pytest.raises(BenchmarkError, match=f"mine.jsonl: {message}"):
         FileTask(file)
+
+
+def test_ids_that_are_taken_by_the_number_of_a_line(tmp_path: Path):
+    named, unnamed = ({"prompt": "a", "reference": "b", **more} for more in ({"id": 2}, {}))
+    with pytest.raises(
+        BenchmarkError, match="line 2: has no id and is called 2 by its place, as line 1 is by"
+    ):
+        FileTask(lines_in(tmp_path, named, unnamed))
+    with pytest.raises(BenchmarkError, match="line 3: id 2 is what line 2 is called, which has none"):
+        FileTask(lines_in(tmp_path, {**named, "id": 7}, unnamed, named))
+
+
+@pytest.mark.parametrize(
+    ("written", "reference"),
+    [
+        ("4.0", "4"),
+        ("-0.0", "0"),
+        ("0.00001", "0.00001"),
+        ("1e16", "10000000000000000"),
+        ("2.50", "2.5"),
+        ("12345678901234567890", "12345678901234567890"),
+        ("1" * 400, "1" * 400),
+    ],
+)
+def test_references_that_are_numbers_are_written_as_an_answer_has_them(
+    written: str, reference: str, tmp_path: Path
+):
+    file = lines_in(tmp_path, f'{{"prompt": "a", "reference": {written}}}')
+    for grader in ("exact", "number"):
+        task = FileTask(file, grader=grader)
+        (problem,) = task.problems
+        assert (problem.reference, task.grade(problem, reference)) == (reference, 1.0)
+
+
+def test_numbers_are_compared_by_their_value(tmp_path: Path):
+    file = lines_in(
+        tmp_path,
+        {"prompt": "a", "reference": "3/4"},
+        {"prompt": "b", "reference": 0.00001},
+        {"prompt": "c", "reference": "-$1,500 a year"},
+    )
+    task = FileTask(file, grader="number")
+    right = (("0.75", "it is 3/4."), ("1e-5", "0.000010"), ("-1.5e3", "\u2212$1{,}500.00"))
+    wrong = (("4", "0.7500001", "none"), ("5", "1"), ("1500", "-1,500 or -1,600", "<think>-1500"))
+    for problem, texts in zip(task.problems, right, strict=True):
+        assert [task.grade(problem, text) for text in texts] == [1.0] * len(texts)
+    for problem, texts in zip(task.problems, wrong, strict=True):
+        assert [task.grade(problem, text) for text in texts] == [0.0] * len(texts)
+
+
+@pytest.mark.parametrize("grader", ["exact", "contains", "number", "regex"])
+def test_thoughts_before_an_answer_are_not_graded(grader: str, tmp_path: Path):
+    task = FileTask(lines_in(tmp_path, {"prompt": "a", "reference": 4}), grader=grader)
+    (problem,) = task.problems
+    said = [task.grade(problem, text) for text in ("<think>5?</think>4", "<think>4?</think>5", "<think>4")]
+    assert said == [1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n"])
@@ -124,6 +183,7 @@ def test_a_function_of_the_users_own_grades(tmp_path: Path):
         ("python:none.py:f", "FileNotFoundError"),
         ("python:math:pi", "pi is no function"),
         ("python:math:tau_of", "AttributeError"),
+        ("python::f", "must be python:FILE.py:FUNCTION"),
     ],
 )
 def test_a_grader_that_there_isnt(grader: str, message: str, tmp_path: Path):
@@ -139,12 +199,23 @@ def test_gsm8k_wants_the_final_number(tmp_path: Path):
     (problem,) = task.problems
     assert problem.messages == ({"role": "user", "content": f"How many?\n{REQUEST}"},)
     assert (task.name, problem.reference) == ("gsm8k slice", "1,234.5")
-    right = ("#### 1234.50", "So it is $1,234.5.", "5 #### 1,234.5 pounds for 3", "####\nIt makes 1234.5")
-    assert [task.grade(problem, text) for text in right] == [1.0] * 4
-    assert [task.grade(problem, text) for text in ("1234.5 #### 1", "1234.5 or 7", "")] == [0.0] * 3
+    right = (
+        "#### 1234.50",
+        "So it is $1,234.5.",
+        "5 #### 1,234.5 pounds for 3",
+        "####\nIt makes 1234.5",
+        "#### **$1,234.5**",
+        "#### \\boxed{1{,}234.5} and no 7",
+        "#### Step 1: add\n1200 + 34.5 is 1234.5\n#### 1234.5",
+        "#### 1,234.5\n\nQuestion: What is 1 + 1?\nAnswer: 1 + 1 = 2\n#### 2",
+        "<think>#### 5</think>#### 1234.5",
+    )
+    wrong = ("1234.5 #### 1", "1234.5 or 7", "", "#### 2\n#### 1234.5", "#### -1234.5")
+    assert [task.grade(problem, text) for text in right] == [1.0] * len(right)
+    assert [task.grade(problem, text) for text in wrong] == [0.0] * len(wrong)
 
 
-@pytest.mark.parametrize("answer", ["42", "#### ", "#### none"])
+@pytest.mark.parametrize("answer", ["42", "#### ", "#### none", "#### 4 or 5"])
 def test_gsm8k_without_a_final_number(answer: str, tmp_path: Path):
     file = lines_in(tmp_path, {"question": "How many?", "answer": answer})
     with pytest.raises(BenchmarkError, match=r"mine\.jsonl: line 1: answer has no #### and final number"):
@@ -165,8 +236,31 @@ def test_the_slice_of_gsm8k_is_read_and_its_own_answers_are_right():
 def test_the_digest_follows_the_problems_and_their_grading(tmp_path: Path):
     file = lines_in(tmp_path, {"prompt": "a", "reference": "1"})
     other = lines_in(tmp_path, {"prompt": "a", "reference": "2"}, name="mine2.jsonl")
-    digests = {
+    own = lines_in(tmp_path, {"prompt": "a", "reference": "1", "grader": "contains"}, name="mine3.jsonl")
+    digests = [
         record_of(task).digest
-        for task in (FileTask(file), FileTask(file), FileTask(file, grader="number"), FileTask(other))
-    }
-    assert len(digests) == 3
+        for task in (
+            FileTask(file),
+            FileTask(file),
+            FileTask(file, grader="number"),
+            FileTask(other),
+            FileTask(own),
+        )
+    ]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 4
+
+
+def test_a_users_grader_is_the_same_when_it_is_mended_or_moved(tmp_path: Path):
+    file = lines_in(tmp_path, {"prompt": "a"})
+    (tmp_path / "there").mkdir()
+
+    def digest(grader: Path, function: str, content: str) -> str:
+        grader.write_text(content)
+        return record_of(FileTask(file, grader=f"python:{grader}:{function}")).digest
+
+    first = digest(tmp_path / "mine.py", "f", "def f(text, fields):\n    return 1\n")
+    assert digest(tmp_path / "mine.py", "f", "def f(text, fields):\n    return 0\n") == first
+    assert digest(tmp_path / "there" / "mine.py", "f", "def f(text, fields):\n    return 1\n") == first
+    assert digest(tmp_path / "mine.py", "g", "def g(text, fields):\n    return 1\n") != first
+    assert digest(tmp_path / "other.py", "f", "def f(text, fields):\n    return 1\n") != first
