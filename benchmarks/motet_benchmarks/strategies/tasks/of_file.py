@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from motet_benchmarks.strategies.tasks.graders import Grader, check_references, grader_of, rule_of
+from motet_benchmarks.strategies.tasks.graders import BUILT_IN, Grader, check_references, grader_of, rule_of
 from motet_benchmarks.strategies.tasks.rows import Row, read_rows
 from motet_benchmarks.strategies.tasks.task import GraderError, Problem
 from motet_benchmarks.strategies.tasks.user_function import UserFunctionError
@@ -120,8 +120,8 @@ def _written(reference: str | float) -> str:
 def _own_grader(row: Row) -> str | None:
     """A file may choose among what is built in; code to run is named on the command line alone."""
     by = row.fields.get("grader")
-    if by is not None and by not in ("exact", "contains", "number", "regex", "none"):
-        raise row.wrong(f"grader must be exact, contains, number, regex or none, got {by!r:.80}")
+    if by is not None and by not in (*BUILT_IN, "none"):
+        raise row.wrong(f"grader must be {', '.join(BUILT_IN)} or none, got {by!r:.80}")
     return by
 
 

@@ -53,7 +53,10 @@ class Task(Protocol):
         """How it grades, in a word that changes when that does."""
 
     def grade(self, problem: Problem, text: str) -> float | None:
-        """From 0 to 1, or None where the task grades nothing. Raises GraderError."""
+        """From 0 to 1, or None where the task grades nothing. A grader of the user's may take its time.
+
+        Raises GraderError, and KeyboardInterrupt where Ctrl-C ends the wait for such a grader.
+        """
 
 
 def record_of(task: Task) -> TaskRecord:
