@@ -21,6 +21,8 @@ from motet_benchmarks.strategies.tasks import user_code
 
 #: The longest that a call may take, and an import, which may load a model.
 CALL_SECONDS, IMPORT_SECONDS = 60, 300
+#: After so many calls that were out of time, without a grade in between, there are no more.
+PATIENCE = 3
 #: By so much later the process ends by itself, if nobody has ended it.
 _SPARE_SECONDS = 5
 
@@ -49,6 +51,7 @@ class UserFunction:
         self._command = [sys.executable, "-P", user_code.__file__, place, name, *bounds]
         self._call_seconds = call_seconds
         self._turn = threading.Lock()
+        self._hung = 0
         self._start()
 
     def __call__(self, text: str, fields: Mapping[str, Any]) -> float | None:
@@ -57,6 +60,8 @@ class UserFunction:
         Raises UserFunctionError, and KeyboardInterrupt where Ctrl-C has ended the process.
         """
         with self._turn:
+            if self._hung == PATIENCE:
+                raise UserFunctionError(f"was out of time {PATIENCE} times, and isn't called any more")
             if self._process.poll() is not None:
                 self._end()
                 self._start()
@@ -66,6 +71,7 @@ class UserFunction:
                 self._process.stdin.write(json.dumps([text, dict(fields)]).encode() + b"\n")
                 self._process.stdin.flush()
             grade: float | None = self._told(self._call_seconds, "gave no grade")
+            self._hung = 0
             return grade
 
     def _start(self) -> None:
@@ -86,6 +92,7 @@ class UserFunction:
             if not line:
                 self._end()
         if line is None:
+            self._hung += 1
             raise UserFunctionError(f"{nothing} within {seconds} s")
         if not line:
             code = self._process.returncode

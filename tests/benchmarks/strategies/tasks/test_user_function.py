@@ -152,6 +152,18 @@ def test_a_call_that_hangs_is_ended_with_all_that_it_started(made: Made, tmp_pat
     assert told.read_text() != first
 
 
+def test_one_that_hangs_again_and_again_is_given_up(made: Made):
+    call = made("def f(text, fields):\n    while text == 'a': pass\n    return 1\n", call_seconds=2)
+    for text in "aabaaa":
+        if text == "b":
+            assert call(text, {}) == 1.0
+        else:
+            with pytest.raises(UserFunctionError, match="gave no grade within 2 s"):
+                call(text, {})
+    with pytest.raises(UserFunctionError, match="out of time 3 times, and isn't called any more"):
+        call("a", {})
+
+
 def test_what_fails_is_named_with_its_file_line_and_grader(tmp_path: Path):
     (tmp_path / "mine.py").write_text("import os\ndef f(text, fields):\n    os._exit(4)\n")
     (tmp_path / "mine.jsonl").write_text('\n{"prompt": "a"}\n')
