@@ -123,12 +123,11 @@ def _line(process: subprocess.Popen[bytes], seconds: float) -> bytes | None:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ends the process with all that it has started, if it lives, and closes what leads to it."""
-    with suppress(psutil.Error):
+    if process.poll() is None:
         for child in psutil.Process(process.pid).children(recursive=True):
             with suppress(psutil.Error):
                 child.kill()
-    if process.poll() is None:
         process.kill()
-    # Closes the pipes too. What couldn't be written any more is lost with them.
+    # Closes the pipes and waits. What couldn't be written any more is lost.
     with suppress(BrokenPipeError), process:
         pass
