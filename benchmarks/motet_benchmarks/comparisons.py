@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from motet_benchmarks.statistics import Difference, difference
+from motet_benchmarks import intervals
+from motet_benchmarks.statistics import Difference, binary, difference
 
 #: A difference counts where its corrected p-value is at most this.
 LEVEL = 0.05
@@ -54,39 +54,57 @@ class Comparison:
         return BETTER if self.difference.value > 0 else WORSE
 
 
-def paired(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> Tested:
+def paired(first: Sequence[float], second: Sequence[float], *, seed: int = 0, shares: bool = False) -> Tested:
     """How `first` differs from `second` on the same problems, figure by figure.
 
     Figures that are all 0 or 1 are tested by McNemar's exact test, others by flipping the signs of their differences.
-    Raises ValueError unless both hold the same number of figures, at least one.
+    The interval is that of `statistics.difference`. It isn't the test turned round, so that either may exclude no
+    difference where the other doesn't quite.
+
+    Args:
+        first, second: a figure of each problem.
+        seed: of the test.
+        shares: whether figures can't lie outside 0 and 1.
+
+    Raises:
+        ValueError: they don't hold the same number of figures, at least one.
     """
-    found = difference(first, second, seed=seed)
-    binary = {*map(float, first), *map(float, second)} <= {0.0, 1.0}
-    p = _mcnemar(found.gains, found.losses) if binary else _sign_flip(first, second, seed)
-    return Tested(found, p, MCNEMAR if binary else SIGN_FLIP, len(first))
+    found = difference(first, second, shares=shares)
+    whole = binary(first, second)
+    p = _mcnemar(found.gains, found.losses) if whole else _sign_flip(first, second, seed)
+    return Tested(found, p, MCNEMAR if whole else SIGN_FLIP, len(first))
 
 
-def unpaired(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> Tested:
+def unpaired(
+    first: Sequence[float], second: Sequence[float], *, seed: int = 0, shares: bool = False
+) -> Tested:
     """How the mean of `first` differs from that of `second`, measured on different problems.
 
-    The interval is the percentile bootstrap's over the problems of both, the test a permutation test. Gains and
-    losses, which only pairs have, are 0. Raises ValueError where either is empty.
+    The interval is Newcombe's hybrid score interval of shares and of figures that are all 0 or 1, else Welch's; the
+    test is a permutation test. Gains and losses, which only pairs have, are 0.
+
+    Args:
+        first, second: a figure of each problem.
+        seed: of the test.
+        shares: whether figures can't lie outside 0 and 1.
+
+    Raises:
+        ValueError: either is empty.
     """
     import numpy as np
     from scipy import stats
 
     if not first or not second:
         raise ValueError("both must hold at least one figure")
+    if shares or binary(first, second):
+        low, high = intervals.of_shares(first, second, paired=False)
+    else:
+        low, high = intervals.of_others(first, second)
     one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    value = float(one.mean() - other.mean())
-    both = np.concatenate([one, other])
-    if np.ptp(both) == 0:
-        return Tested(Difference(value, value, value, 0, 0), 1.0, SHUFFLE, len(both))
-    rng = np.random.default_rng(seed)
-    low, high = value, value
-    if np.ptp(one) or np.ptp(other):
-        drawn = _resampled(one, rng) - _resampled(other, rng)
-        low, high = (float(bound) for bound in np.percentile(drawn, (2.5, 97.5)))
+    found = Difference(float(one.mean() - other.mean()), low, high, 0, 0)
+    count = len(one) + len(other)
+    if np.ptp(np.concatenate([one, other])) == 0:
+        return Tested(found, 1.0, SHUFFLE, count)
     p = stats.permutation_test(
         (one, other),
         lambda x, y, axis: np.mean(x, axis=axis) - np.mean(y, axis=axis),
@@ -94,9 +112,9 @@ def unpaired(first: Sequence[float], second: Sequence[float], *, seed: int = 0) 
         vectorized=True,
         n_resamples=RESAMPLES,
         batch=1_000,
-        rng=rng,
+        rng=np.random.default_rng(seed),
     ).pvalue
-    return Tested(Difference(value, low, high, 0, 0), float(p), SHUFFLE, len(both))
+    return Tested(found, float(p), SHUFFLE, count)
 
 
 def corrected(tests: Sequence[Tested]) -> list[Comparison]:
@@ -141,10 +159,3 @@ def _sign_flip(first: Sequence[float], second: Sequence[float], seed: int) -> fl
         rng=np.random.default_rng(seed),
     )
     return float(found.pvalue)
-
-
-def _resampled(figures: Any, rng: Any) -> Any:
-    """The means of 10,000 resamples, drawn in pieces that fit into memory."""
-    import numpy as np
-
-    return np.concatenate([rng.choice(figures, (100, len(figures))).mean(axis=1) for _ in range(100)])

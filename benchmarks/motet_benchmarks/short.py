@@ -120,7 +120,15 @@ def summary(folder: Path) -> Grid:
     found = analyse(read(folder))
     task = found.table.run.tasks[0]
     grid = quality(found, task.name, task.metric)
-    wanted = (0, 1, 2, 5, 6, 8)  # name, score, difference, verdict, forwards, seconds
+    titles = (
+        "strategy",
+        task.metric,
+        f"over {found.table.first}, points",
+        "verdict",
+        "forwards",
+        "seconds, p50",
+    )
+    wanted = [grid.columns.index(title) for title in titles]
     own = {each.name for each in found.table.run.strategies if each.sweep is None}
     rows = tuple(tuple(row[place] for place in wanted) for row in grid.rows if row[0] in own)
-    return Grid(grid.title, tuple(grid.columns[place] for place in wanted), rows)
+    return Grid(grid.title, titles, rows)

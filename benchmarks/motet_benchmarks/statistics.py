@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from motet_benchmarks import intervals
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -36,7 +38,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Mean paired difference of two ways to answer, with its bootstrap 95% interval."""
+    """Mean paired difference of two ways to answer, with its 95% interval, infinite where nothing is known of it."""
 
     value: float
     low: float
@@ -57,32 +59,54 @@ def share(right: Sequence[bool]) -> Share:
     return Share(sum(right), len(right), float(interval.low), float(interval.high))
 
 
-def difference(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> Difference:
+def mean_share(values: Sequence[float]) -> Interval:
+    """The mean of at least one share, with Wilson's 95% interval of as many problems as they are worth."""
+    return Interval(sum(values) / len(values), *intervals.of_share(values))
+
+
+def difference(first: Sequence[float], second: Sequence[float], *, shares: bool = False) -> Difference:
     """How much more often `first` is right than `second` on the same instances.
 
-    An outcome is true or false, or of several runs the share that was right. The interval is the percentile
-    bootstrap's over instances, 10,000 resamples. Raises ValueError unless both hold the same number of outcomes, at
-    least one.
+    Outcomes that are all true or false have Bonett and Price's interval, shares of several runs that were right
+    Newcombe's hybrid score interval, and other figures Student's: see `intervals`.
+
+    Args:
+        first, second: an outcome or figure of each instance.
+        shares: whether figures can't lie outside 0 and 1.
+
+    Raises:
+        ValueError: they don't hold the same number of outcomes, at least one.
     """
     import numpy as np
-    from scipy import stats
 
     if len(first) != len(second) or not first:
         raise ValueError(f"paired outcomes needed, got {len(first)} and {len(second)}")
     each = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    if np.ptp(each) == 0:
-        low = high = float(each[0])
+    gains, losses = int((each > 0).sum()), int((each < 0).sum())
+    if binary(first, second):
+        low, high = intervals.of_pairs(gains, losses, len(first))
+    elif shares:
+        low, high = intervals.of_shares(first, second, paired=True)
     else:
-        interval = stats.bootstrap(
-            (each,),
-            np.mean,
-            n_resamples=10_000,
-            batch=100,
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-        low, high = float(interval.low), float(interval.high)
-    return Difference(float(each.mean()), low, high, int((each > 0).sum()), int((each < 0).sum()))
+        low, high = intervals.of_figures(first, second)
+    return Difference(float(each.mean()), low, high, gains, losses)
+
+
+def binary(*columns: Sequence[float]) -> bool:
+    """Whether all figures are 0 or 1."""
+    return {float(value) for column in columns for value in column} <= {0.0, 1.0}
+
+
+def mean(values: Sequence[float]) -> Interval:
+    """The mean of at least one figure, with Student's 95% interval; without any width where nothing varies."""
+    import numpy as np
+    from scipy import stats
+
+    middle = float(np.mean(values))
+    if np.ptp(values) == 0:
+        return Interval(middle, middle, middle)
+    reach = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return Interval(middle, middle - reach, middle + reach)
 
 
 def median(values: Sequence[float], *, seed: int = 0) -> Interval:
@@ -131,8 +155,9 @@ def means(columns: Sequence[Sequence[float]], *, seed: int = 0) -> list[Interval
     figures = np.asarray(columns, dtype=np.float64)  # [columns, instances]
     drawn = np.concatenate([counts @ figures.T for counts in _resamples(figures.shape[1], seed)])
     low, high = np.percentile(drawn / figures.shape[1], (2.5, 97.5), axis=0)
+    # Rounding may put a bound of figures that are all alike a hair inside their mean.
     return [
-        Interval(float(value), float(under), float(over))
+        Interval(float(value), float(min(value, under)), float(max(value, over)))
         for value, under, over in zip(figures.mean(axis=1), low, high, strict=True)
     ]
 

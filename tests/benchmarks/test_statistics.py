@@ -3,7 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from motet_benchmarks.statistics import difference, means, median, percentiles, ratio, ratio_of_sums, share
+from motet_benchmarks.statistics import (
+    difference,
+    mean,
+    means,
+    median,
+    percentiles,
+    ratio,
+    ratio_of_sums,
+    share,
+)
 
 
 def test_median_of_known_values():
@@ -78,9 +87,47 @@ def test_the_pairing_matters():
     # The same two counts of right answers: differing nowhere, or in half of the pairs.
     same = difference([True, False] * 50, [True, False] * 50)
     crossed = difference([True, False] * 50, [False, True] * 50)
-    assert (same.low, same.high) == (0.0, 0.0)
+    assert same.value == 0.0
+    assert -0.05 < same.low < 0.0 < same.high < 0.05
     assert crossed.value == 0.0
     assert crossed.low < -0.1 < 0.1 < crossed.high
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 20])
+def test_pairs_that_are_all_alike_leave_some_doubt(pairs):
+    gained, equal = difference([True] * pairs, [False] * pairs), difference([True] * pairs, [True] * pairs)
+    assert (gained.value, gained.gains, equal.value) == (1.0, pairs, 0.0)
+    assert gained.low < 0.8 < gained.high == 1.0
+    assert equal.low < -0.1 < 0.1 < equal.high
+
+
+def test_few_gains_and_no_loss_are_no_clear_difference_to_the_interval_either():
+    # McNemar's exact p is 0.125 of four, 0.016 of seven.
+    none = [0.0] * 20
+    assert difference([1.0] * 4 + [0.0] * 16, none).low < 0 < difference([1.0] * 7 + [0.0] * 13, none).low
+
+
+def test_what_can_be_said_of_a_difference_depends_on_what_figures_can_be():
+    first, second = [1.0, 1.0, 0.75, 1.0], [1.0, 0.75, 0.75, 1.0]
+    shares, any_figures = difference(first, second, shares=True), difference(first, second)
+    assert shares.value == any_figures.value == 0.0625
+    assert shares.low > -1
+    assert shares.high < 1
+    # Milliseconds, say, which no share of right answers is as alike as.
+    alike = difference([0.181, 0.182, 0.179, 0.183], [0.171, 0.173, 0.169, 0.172])
+    assert 0 < alike.low < 0.01 < alike.high < 0.02
+
+
+def test_a_mean_has_students_interval_and_none_where_nothing_varies():
+    found = mean([1.0, 2.0, 3.0])
+    assert (found.value, found.low) == (2.0, pytest.approx(2 - 4.303 / 3**0.5, abs=1e-3))
+    assert (mean([2.0]).low, mean([2.0, 2.0]).high) == (2.0, 2.0)
+
+
+def test_a_bound_of_equal_figures_does_not_lie_inside_their_mean():
+    for count in range(5, 60):
+        (found,) = means([[4 / 3] * count])
+        assert found.low <= found.value <= found.high
 
 
 def test_unpaired_outcomes_are_refused():

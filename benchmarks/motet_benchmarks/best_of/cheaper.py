@@ -60,7 +60,7 @@ def saving(recipe: Recipe, pools: Sequence[Pool], found: Sequence[Found], *, see
     full = [float(pool.right[ranked(pool.scores[recipe.judge])[0]]) for pool in pools]
     cheap = [float(one.right) for one in found]
     tokens = [float(one.tokens) for one in found]
-    apart = difference(cheap, full, seed=seed)
+    apart = difference(cheap, full)
     accuracy, accuracy_full = means([cheap, full], seed=seed)
     return Saving(
         recipe=recipe.name,

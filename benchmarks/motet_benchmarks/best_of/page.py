@@ -36,7 +36,7 @@ def _method(plan: Plan, measured: Measured) -> list[str]:
         "says; all figures against N come from this one set. The best of K by a score is estimated without bias: the "
         "mean over all subsets of K candidates, of equal scores the earlier wins. A vote has no closed form, so its "
         f"figures are means over {plan.subsets} random subsets. The oracle is the grader itself. Intervals are the "
-        "bootstrap's over problems, and differences are taken problem by problem. On "
+        "bootstrap's over problems; differences are taken problem by problem and have those of Bonett and Price. On "
         f"{measured.agreeing} of {len(measured.pools)} problems the server's answer is the one that its scores, "
         "looked at here, put first.",
         f"The judges: reward is {plan.reward}; likelihood is the mean of the answer's log-probabilities, "

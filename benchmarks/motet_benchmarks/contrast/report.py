@@ -99,9 +99,9 @@ def page(grids: Sequence[Grid], questions: Questions, measured: Measured, where:
         "# Contrast",
         f"`{where.command}` on {where.sentence()}.",
         f"Model {measured.model}, greedy, against itself with contrast ({applied}), on the same {questions.count} test "
-        f"problems of each family, graded exactly. {chosen} Accuracies have Wilson intervals, differences those of the "
-        "paired bootstrap. The verdicts are not corrected for the number of families: where there is no difference at "
-        "all, about one in twenty would still show one.",
+        f"problems of each family, graded exactly. {chosen} Accuracies have Wilson intervals, differences those of "
+        "Bonett and Price for pairs. The verdicts are not corrected for the number of families: where there is no "
+        "difference at all, about one in twenty would still show one.",
     ]
     for grid in grids:
         parts += [f"## {grid.title}", grid.markdown()]

@@ -1,17 +1,16 @@
-"""The figures of a run, worked out from its samples: scores, rewards, texts, costs and latency of each strategy."""
+"""The figures of a run, worked out from its samples: scores and rewards of each strategy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 
 from motet_benchmarks.comparisons import Comparison, Tested, corrected, paired
-from motet_benchmarks.statistics import Interval, means, share
+from motet_benchmarks.statistics import Interval, binary, mean, mean_share
 from motet_benchmarks.strategies.records import Run, Sample
 from motet_benchmarks.strategies.winning import Pair, by_reward, pairs, win_rates
 
-WILSON, BOOTSTRAP = "Wilson", "bootstrap"
+WILSON, EFFECTIVE = "Wilson", "Wilson, effective number of problems"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,8 @@ class Line:
     score: Interval | None
     """From 0 to 1; none where the task has no grader."""
     interval: str
-    """How the score's interval was found: Wilson's where each problem is right or wrong once, else the bootstrap's."""
+    """How the score's interval was found: Wilson's, of the problems' number where each is right or wrong once, else of
+    the effective one; nothing without a score."""
     over_first: Comparison | None
     """The score less the first strategy's on the same problems; none for the first itself."""
 
@@ -38,35 +38,17 @@ class Liking:
 
     task: str
     strategy: str
+    problems: int
+    """Those with a reward, of however many draws."""
+    missing: int
+    """Answers without one, refused problems among them; they are in no figure here."""
+    answers: int
+    """With a reward or without."""
     reward: Interval
     over_first: Comparison | None
     wins: Interval | None
     """The share of pairs with the first strategy's answer to the same problem in which this one's reward is higher, a
     tie counting half; none for the first itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What an answer of one strategy to one task takes, on average over problems."""
-
-    task: str
-    strategy: str
-    answers: int
-    """Refused problems are none, here and in all that follows."""
-    refused: int
-    """Problems that the endpoint refused, draw by draw."""
-    seconds: float
-    """All answers' times added up."""
-    prompt: Interval
-    tokens: Interval
-    """Of the answer that was returned."""
-    generated: Interval
-    scored: Interval
-    forwards: Interval
-    declined: Interval
-    """The share of answers."""
-    cut: Interval
-    """The share of answers that the limit of tokens ended."""
 
 
 class Table:
@@ -120,6 +102,19 @@ class Table:
             if sample.refusal is None
         ]
 
+    def twins(self, task: str) -> dict[str, str]:
+        """Strategies whose answers to a task are an earlier one's to the word and score, and that one."""
+        said: dict[frozenset[tuple[str, int, str, float | None]], str] = {}
+        found = {}
+        for of, name in self.cells():
+            if of == task:
+                words = frozenset(
+                    (each.problem, each.draw, each.text, each.score) for each in self.each(task, name)
+                )
+                if said.setdefault(words, name) != name:
+                    found[name] = said[words]
+        return found
+
     def pairs(self) -> list[Pair]:
         """Every strategy's answers beside the first's."""
         served = [strategy for strategy in self.run.strategies if strategy.name in self.strategies]
@@ -128,14 +123,13 @@ class Table:
     def averaged(
         self, task: str, strategy: str, figure: Callable[[Sample], float | None], family: str | None = None
     ) -> dict[str, float]:
-        """By problem the mean over its draws; problems with a draw that has no such figure are left out."""
+        """By problem the mean over those of its draws that have the figure; problems without one are left out."""
         found = {}
         for problem, answers in self.answers(task, strategy).items():
             if family is not None and answers[0].family != family:
                 continue
-            values = [figure(sample) for sample in answers]
-            known = [value for value in values if value is not None]
-            if len(known) == len(values):
+            known = [value for sample in answers if (value := figure(sample)) is not None]
+            if known:
                 found[problem] = sum(known) / len(known)
         return found
 
@@ -183,11 +177,12 @@ def likings(table: Table) -> list[Liking]:
     cells = [cell for cell, values in rewards.items() if values]
     rates = {(rate.task, rate.strategy): rate.rate for rate in win_rates(by_reward(table.pairs()))}
     tests = _corrected([_against_first(table, *cell, reward) for cell in cells])
-    intervals = together([rewards[cell] for cell in cells])
-    return [
-        Liking(*cell, interval, comparison, rates.get(cell))
-        for cell, interval, comparison in zip(cells, intervals, tests, strict=True)
-    ]
+    found = []
+    for cell, comparison in zip(cells, tests, strict=True):
+        given = [sample.reward is not None for samples in table.answers(*cell).values() for sample in samples]
+        counts = len(rewards[cell]), given.count(False), len(given)
+        found.append(Liking(*cell, *counts, mean(rewards[cell]), comparison, rates.get(cell)))
+    return found
 
 
 def answered(figure: Callable[[Sample], float]) -> Callable[[Sample], float | None]:
@@ -195,54 +190,12 @@ def answered(figure: Callable[[Sample], float]) -> Callable[[Sample], float | No
     return lambda sample: figure(sample) if sample.refusal is None else None
 
 
-#: What a cost is made of: counts of tokens, and shares of answers.
-_TOKENS = tuple(
-    answered(attrgetter(name))
-    for name in ("prompt_tokens", "answer_tokens", "generated", "scored", "forwards")
-)
-_SHARES = (answered(attrgetter("declined")), answered(lambda sample: sample.finish == "length"))
-
-
-def costs(table: Table) -> list[Cost]:
-    """What every strategy takes on every task."""
-    cells = table.cells()
-    tokens, shares = (
-        [list(table.averaged(*cell, figure).values()) for cell in cells for figure in figures]
-        for figures in (_TOKENS, _SHARES)
-    )
-    counts = iter(together(tokens))
-    parts = (interval for interval, _ in scored(shares) if interval is not None)
-    found = []
-    for cell in cells:
-        seconds = [sample.seconds for sample in table.each(*cell)]
-        figures = [*(next(counts) for _ in _TOKENS), *(next(parts) for _ in _SHARES)]
-        found.append(Cost(*cell, len(seconds), len(table.refused(*cell)), sum(seconds), *figures))
-    return found
-
-
 def scored(columns: Sequence[Sequence[float]]) -> list[tuple[Interval | None, str]]:
     """The mean of each column of problems' scores and how its interval was found; none of an empty column."""
-    counted = [bool(column) and all(value in (0.0, 1.0) for value in column) for column in columns]
-    rest = iter(
-        together([column for column, each in zip(columns, counted, strict=True) if column and not each])
-    )
-    found: list[tuple[Interval | None, str]] = []
-    for column, each in zip(columns, counted, strict=True):
-        if each:
-            right = share([value == 1.0 for value in column])
-            found.append((Interval(right.value, right.low, right.high), WILSON))
-        else:
-            found.append((next(rest), BOOTSTRAP) if column else (None, ""))
-    return found
-
-
-def together(columns: Sequence[Sequence[float]]) -> list[Interval]:
-    """The means of columns of any lengths, those of one length resampled together since that takes its time."""
-    found: dict[int, Interval] = {}
-    for length in {len(column) for column in columns}:
-        places = [place for place, column in enumerate(columns) if len(column) == length]
-        found.update(zip(places, means([columns[place] for place in places]), strict=True))
-    return [found[place] for place in range(len(columns))]
+    return [
+        (mean_share(column), WILSON if binary(column) else EFFECTIVE) if column else (None, "")
+        for column in columns
+    ]
 
 
 def _against_first(
@@ -256,7 +209,10 @@ def _against_first(
     if not shared:
         return None
     return paired(
-        [own[problem] for problem in shared], [first[problem] for problem in shared], seed=table.run.seed
+        [own[problem] for problem in shared],
+        [first[problem] for problem in shared],
+        seed=table.run.seed,
+        shares=figure is score,
     )
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from motet_benchmarks.statistics import Interval
+from motet_benchmarks.statistics import Interval, mean_share
 from motet_benchmarks.strategies.records import Run, Sample
 
 
@@ -41,7 +40,7 @@ class WinRate:
     ties: int
     losses: int
     rate: Interval
-    """Of wins, a tie counting half: averaged over a problem's draws, then over problems; Wilson's 95% interval."""
+    """Of wins, a tie counting half: averaged over a problem's draws, then over problems; with a score's interval."""
 
 
 def pairs(run: Run, samples: Iterable[Sample]) -> list[Pair]:
@@ -83,26 +82,9 @@ def win_rates(decided: Sequence[Decided]) -> list[WinRate]:
     for key, cell in cells.items():
         outcomes = [outcome for draws in cell.values() for outcome in draws]
         wins, losses = (sum(outcome == end for outcome in outcomes) for end in (1.0, 0.0))
-        rate = wilson(sum(sum(draws) / len(draws) for draws in cell.values()), len(cell))
+        rate = mean_share([sum(draws) / len(draws) for draws in cell.values()])
         rates.append(WinRate(*key, len(cell), wins, len(outcomes) - wins - losses, losses, rate))
     return rates
-
-
-def wilson(right: float, of: int) -> Interval:
-    """The share ``right / of`` with Wilson's 95% interval; ``right`` may be a sum of parts from 0 to 1.
-
-    A mean of parts varies no more than one of zeros and ones does, so the interval is then a little too wide. Raises
-    ValueError unless ``of`` is at least 1 and ``right`` from 0 to ``of``.
-    """
-    if of < 1 or not 0 <= right <= of:
-        raise ValueError(f"a share needs 0 <= right <= of and of >= 1, got {right} of {of}")
-    from scipy import stats
-
-    z = float(stats.norm.ppf(0.975))
-    share = right / of
-    middle = (share + z**2 / (2 * of)) / (1 + z**2 / of)
-    half = z / (1 + z**2 / of) * math.sqrt(share * (1 - share) / of + z**2 / (4 * of**2))
-    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
 
 
 def _draws(answers: Sequence[Sample], against: Sequence[Sample]) -> list[Pair]:

@@ -143,10 +143,10 @@ class Measuring:
             strength=self._contrast.strength,
             plausibility=self._contrast.plausibility,
             seeds=tuple(self._seeds),
-            sft_gain=difference(sft[0], self._alone[0]),
-            dpo_gain=difference(dpo[0], sft[0]),
-            sft_worked_gain=difference(sft[1], self._alone[1]),
-            dpo_worked_gain=difference(dpo[1], sft[1]),
+            sft_gain=difference(sft[0], self._alone[0], shares=True),
+            dpo_gain=difference(dpo[0], sft[0], shares=True),
+            sft_worked_gain=difference(sft[1], self._alone[1], shares=True),
+            dpo_worked_gain=difference(dpo[1], sft[1], shares=True),
             families=self._families,
         )
 

@@ -109,7 +109,7 @@ it might have said instead. All three take {minutes} minutes of training on {thr
 _MEASURED = """\
 The same {count} test problems a family as above, {seeds} trainings on different problems, {judged} of `{reward}`; the
 first seed's adapters are bundled, whichever fared best. Intervals are 95% (Wilson for shares; differences: every
-problem's mean over the seeds, bootstrap over problems). The contrast is that of the pair, strength {strength} and
+problem's mean over the seeds, Newcombe's hybrid score). The contrast is that of the pair, strength {strength} and
 plausibility {plausibility}, chosen without adapters. Recipe and rates were chosen on the validation split.
 """
 

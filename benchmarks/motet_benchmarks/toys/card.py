@@ -83,7 +83,7 @@ does. Where it does no better than the amateur below, it has not learned the fam
 
 _MEASURED = """\
 Greedy decoding, exact graders, up to {count} different held-out problems of each family, with 95%
-intervals (Wilson for shares, bootstrap over problems for differences). Strength {strength} and plausibility
+intervals (Wilson for shares, Bonett and Price for differences). Strength {strength} and plausibility
 {plausibility} were chosen on the validation split. Measured by `motet models evaluate`, with which `make models` ends.
 """
 

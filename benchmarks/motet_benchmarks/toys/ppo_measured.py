@@ -196,7 +196,9 @@ def _gains(first: Sequence[Outcome], second: Sequence[Outcome]) -> Gains:
     return Gains(
         *(
             difference(
-                _mean([getattr(one, kind) for one in first]), _mean([getattr(one, kind) for one in second])
+                _mean([getattr(one, kind) for one in first]),
+                _mean([getattr(one, kind) for one in second]),
+                shares=True,
             )
             for kind in ("plain", "drawn", "worked")
         )

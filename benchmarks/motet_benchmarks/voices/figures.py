@@ -53,7 +53,7 @@ def verdict(found: Difference) -> str:
     return "worse" if found.high < 0 else "no clear difference"
 
 
-def line(asked: Asked, family: str | None = None, *, seed: int = 0) -> Line:
+def line(asked: Asked, family: str | None = None) -> Line:
     """The figures of a setting, in one family or in all. Raises ValueError for a family without problems."""
     places = [
         place for place, problem in enumerate(asked.problems) if family is None or problem.family == family
@@ -69,24 +69,24 @@ def line(asked: Asked, family: str | None = None, *, seed: int = 0) -> Line:
         family=family,
         right=share(right),
         plain=share(plain),
-        difference=difference(right, plain, seed=seed),
-        over_fixed=None if asked.fixed is None else difference(right, of(asked.fixed), seed=seed),
+        difference=difference(right, plain),
+        over_fixed=None if asked.fixed is None else difference(right, of(asked.fixed)),
         changed=sum(asked.answers[place].text != asked.plain[place].text for place in places),
     )
 
 
-def lines(asked: Sequence[Asked], *, seed: int = 0) -> list[Line]:
+def lines(asked: Sequence[Asked]) -> list[Line]:
     """Every setting over its families together."""
-    return [line(each, seed=seed) for each in asked]
+    return [line(each) for each in asked]
 
 
-def families(asked: Sequence[Asked], *, seed: int = 0) -> list[Line]:
+def families(asked: Sequence[Asked]) -> list[Line]:
     """Every setting in every one of its families."""
-    return [line(each, family, seed=seed) for each in asked for family in _families(each)]
+    return [line(each, family) for each in asked for family in _families(each)]
 
 
 def tallies(asked: Sequence[Asked]) -> list[Tally]:
-    """The same without the bootstrap, which takes its time."""
+    """What each family's problems come to, counted."""
     found = []
     for each in asked:
         for family in _families(each):

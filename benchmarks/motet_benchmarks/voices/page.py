@@ -29,7 +29,7 @@ def _method(plan: Plan) -> list[str]:
         f"exactly, as the plain answers of the same model do: {plan.count} problems of each family, {FOCUS} times as "
         f"many where a series is on a few families only. Plausibility is {PLAUSIBILITY:g} throughout; s is the "
         "strength, of the form extrapolate where nothing else is said. Right answers have Wilson intervals, "
-        "differences those of the paired bootstrap, problem by problem; gains are problems that only the setting "
+        "differences those of Bonett and Price for pairs; gains are problems that only the setting "
         "answers right, losses those that only the plain answer does; changed counts answers whose text differs. "
         "Verdicts aren't corrected for their number: where there is no difference at all, about one in twenty would "
         "still show one.",

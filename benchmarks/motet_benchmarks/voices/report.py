@@ -171,8 +171,8 @@ def write(
     folder: Path, plan: Plan, answered: Answered, where: Circumstances
 ) -> tuple[list[Grid], list[Path]]:
     """Write voices.json, .csv, .md and .png into `folder`; returns the tables in them and the paths."""
-    found, worked = lines(answered.direct, seed=plan.seed), lines(answered.worked, seed=plan.seed)
-    by_family = families(recommended(answered), seed=plan.seed)
+    found, worked = lines(answered.direct), lines(answered.worked)
+    by_family = families(recommended(answered))
     each = [
         *(("direct", one) for one in tallies(answered.direct)),
         *(("worked", one) for one in tallies(answered.worked)),

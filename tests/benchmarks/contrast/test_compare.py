@@ -111,7 +111,7 @@ async def test_files_hold_what_was_measured(tmp_path: Path):
     assert len(grids) == 2
     assert all(grid.markdown() in page for grid in grids)
     assert (
-        "| all families | 10 | 0.0 [0.0, 27.8] | 100.0 [72.2, 100.0] | +100.0 [+100.0, +100.0] | 10 | 0 | better |"
+        "| all families | 10 | 0.0 [0.0, 27.8] | 100.0 [72.2, 100.0] | +100.0 [+52.1, +100.0] | 10 | 0 | better |"
         in page
     )
     assert paths[3].read_bytes().startswith(b"\x89PNG")

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
-from scipy import stats
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from typer.testing import CliRunner
 
 from motet_benchmarks.endpoint import Endpoint
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.statistics import share
+from motet_benchmarks.statistics import Interval, mean_share, share
 from motet_benchmarks.strategies.judging import BINDINGS, Bias, Binding, messages, verdict
 from motet_benchmarks.strategies.judging_cli import judge
 from motet_benchmarks.strategies.judging_report import Verdicts
 from motet_benchmarks.strategies.judging_run import judged
 from motet_benchmarks.strategies.judging_session import Judging, judge_of, load, questions, sampled
 from motet_benchmarks.strategies.records import RUN_FILE, SAMPLES_FILE, Run, Sample, Strategy, TaskRecord
-from motet_benchmarks.strategies.winning import by_reward, pairs, wilson, win_rates
+from motet_benchmarks.strategies.winning import by_reward, pairs, win_rates
 from motet_benchmarks.testing import Fake, running
 
 app = typer.Typer()
@@ -88,19 +88,28 @@ def test_win_rates_by_reward_count_problems_and_half_of_ties():
     assert (rate.task, rate.strategy, rate.problems) == ("t", "sampled", 4)
     assert (rate.wins, rate.ties, rate.losses) == (4, 1, 3)
     assert rate.rate.value == pytest.approx((0.5 + 1 + 0.75 + 0) / 4)
-    assert rate.rate == wilson(2.25, 4)
+    assert rate.rate == mean_share([0.5, 1, 0.75, 0])
 
 
-@pytest.mark.parametrize(("right", "of"), [(0, 1), (3, 10), (10, 10), (57, 100)])
-def test_wilsons_interval_of_whole_numbers_is_scipys(right: int, of: int):
-    ours, theirs = wilson(right, of), stats.binomtest(right, of).proportion_ci(0.95, "wilson")
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+def test_more_draws_tell_more_of_a_win_rate_and_ties_alone_not_everything():
+    rng = random.Random(0)
 
+    def rate(draws: int, wins: float) -> Interval:
+        first = rewarded("plain", {problem: [0.5] * draws for problem in range(40)})
+        other = {problem: [float(rng.random() < wins) for _ in range(draws)] for problem in range(40)}
+        (found,) = win_rates(
+            by_reward(pairs(run_of("plain", "sampled"), [*first, *rewarded("sampled", other)]))
+        )
+        return found.rate
 
-def test_a_share_of_nothing_or_of_more_than_all_is_refused():
-    for right, of in ((0.0, 0), (1.5, 1), (-0.5, 1)):
-        with pytest.raises(ValueError, match="a share needs"):
-            wilson(right, of)
+    once, often = rate(1, 0.6), rate(8, 0.6)
+    assert often.high - often.low < 0.5 * (once.high - once.low)
+    ties = {problem: [1.0] for problem in range(20)}
+    (equal,) = win_rates(
+        by_reward(pairs(run_of("plain", "sampled"), [*rewarded("plain", ties), *rewarded("sampled", ties)]))
+    )
+    assert equal.ties == 20
+    assert 0.35 < equal.rate.low < 0.5 < equal.rate.high < 0.65
 
 
 @pytest.mark.parametrize(

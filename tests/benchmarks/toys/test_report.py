@@ -48,7 +48,7 @@ def test_the_card_shows_gains_and_losses_as_measured():
     text = card(RECORD, results())
     assert "| **all families** | 60.0% (39-78) | 0.0% (0-16) | 85.0% (64-95) |" in text
     assert (
-        "| addition | 28% | 100.0% (72-100) | 0.0% (0-28) | 90.0% (60-98) | -10.0 (-30.0 to +0.0) | 0 / 1 |"
+        "| addition | 28% | 100.0% (72-100) | 0.0% (0-28) | 90.0% (60-98) | -10.0 (-36.2 to +19.6) | 0 / 1 |"
         in text
     )
     assert "| backwards | 55% | 20.0% (6-51) | 0.0% (0-28) | 80.0% (49-94) |" in text

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from motet_benchmarks.comparisons import NO_DIFFERENCE
 from motet_benchmarks.strategies import figures
-from motet_benchmarks.strategies.figures import Cost, Liking, Line, Table
+from motet_benchmarks.strategies.figures import Liking, Line, Table
 from motet_benchmarks.strategies.reading import Recorded
 from motet_benchmarks.strategies.records import Strategy
 from motet_benchmarks.strategies.report.diversity import Diversity, diversities
 from motet_benchmarks.strategies.report.latency import Latency, Measure, latencies
+from motet_benchmarks.strategies.spending import Spending, costs
 
 #: The most strategies that a plot with a curve or a bar for each one shows.
 SHOWN = 7
+
+#: The most points of one sweep that it shows while there are other strategies.
+OF_SWEEP = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,7 @@ class Analysis:
     lines: list[Line]
     families: list[Line]
     likings: list[Liking]
-    costs: list[Cost]
+    costs: list[Spending]
     diversities: list[Diversity]
     latencies: list[Latency]
 
@@ -35,7 +41,7 @@ class Analysis:
         """A strategy on all of a task; none where it has no answers to it."""
         return next((each for each in self.lines if (each.task, each.strategy) == (task, strategy)), None)
 
-    def cost(self, task: str, strategy: str) -> Cost:
+    def cost(self, task: str, strategy: str) -> Spending:
         """What an answer takes."""
         return next(each for each in self.costs if (each.task, each.strategy) == (task, strategy))
 
@@ -50,18 +56,42 @@ class Analysis:
         """The strategies with a score on a task."""
         return [each for each in self.lines if each.task == task and each.score is not None]
 
-    def front(self, task: str, figure: str) -> list[str]:
-        """Strategies that none beats in score at no higher cost; `figure` names the cost, such as forwards."""
+    def whole(self, task: str) -> list[Line]:
+        """The strategies with a score on as many of a task's problems as any has, whom it is fair to rank."""
         lines = self.scored(task)
+        most = max((each.problems for each in lines), default=0)
+        return [each for each in lines if each.problems == most]
+
+    def unfinished(self, task: str, strategy: str) -> str:
+        """How many of a task's problems a strategy has answered, where it isn't all: "12 of 20"."""
+        line = self.line(task, strategy)
+        of = next(each.problems for each in self.table.run.tasks if each.name == task)
+        return "" if line is None or line.problems >= of else f"{line.problems:,} of {of:,}"
+
+    def front(self, task: str, figure: str) -> list[str]:
+        """Strategies that none beats in score at no higher cost; `figure` names the cost, such as forwards.
+
+        Of those with the same answers for the same cost it is the first, and none that has answered fewer problems
+        than others.
+        """
+        lines, twins = self.whole(task), self.table.twins(task)
         points = [
             (getattr(self.cost(task, each.strategy), figure).value, each.score.value)
             for each in lines
             if each.score is not None
         ]
-        return [each.strategy for each, best in zip(lines, front(points), strict=True) if best]
+        best = [each.strategy for each, best in zip(lines, front(points), strict=True) if best]
+        groups: dict[str, str] = {}
+        for name in best:
+            groups.setdefault(twins.get(name, name), name)
+        return list(groups.values())
 
     def shown(self, task: str) -> list[str]:
-        """The strategies that crowded plots are kept to: the first, the front, then those that differ most."""
+        """The strategies that crowded plots are kept to: the first, the front, then those that differ most.
+
+        Of every kind there is one, of a sweep no more than three while there are others, and those come last that have
+        the same answers as an earlier one.
+        """
         present = [name for of, name in self.table.cells() if of == task]
         differing = [
             (-abs(each.over_first.difference.value), each.strategy)
@@ -74,7 +104,21 @@ class Analysis:
             *(name for _, name in sorted(differing)),
             *present,
         ]
-        return [name for name in dict.fromkeys(wanted) if name in present][:SHOWN]
+        twins = self.table.twins(task)
+        order = sorted((name for name in dict.fromkeys(wanted) if name in present), key=twins.__contains__)
+        own = [name for name in order if name not in twins]
+        kinds: dict[tuple[bool, ...], str] = {}
+        of_sweep: Counter[str] = Counter()
+        few = []
+        for name in own:
+            strategy = self.strategy(name)
+            kinds.setdefault(_kind(strategy), name)
+            if strategy.sweep is not None:
+                of_sweep[strategy.sweep] += 1
+            if strategy.sweep is None or of_sweep[strategy.sweep] <= OF_SWEEP:
+                few.append(name)
+        chosen = list(dict.fromkeys([*own[:1], *kinds.values(), *few, *order]))[:SHOWN]
+        return [name for name in order if name in chosen]
 
     def strategy(self, name: str) -> Strategy:
         """As it was asked for."""
@@ -85,13 +129,14 @@ class Analysis:
         run = self.table.run
         return {
             "run": run.model_dump(mode="json"),
-            "answers": len(self.recorded.samples),
+            "answers": self.recorded.answers,
             "expected": self.recorded.expected(),
             "first": self.table.first,
             "lines": [_fact(each) for each in self.lines],
             "families": [_fact(each) for each in self.families],
             "rewards": [_fact(each) for each in self.likings],
             "costs": [asdict(each) for each in self.costs],
+            "twins": {task: self.table.twins(task) for task in self.table.tasks},
             "diversity": [asdict(each) for each in self.diversities],
             "latency": [asdict(each) for each in self.latencies],
             "fronts": {
@@ -110,7 +155,7 @@ def analyse(recorded: Recorded) -> Analysis:
         figures.lines(table),
         figures.lines(table, families=True),
         figures.likings(table),
-        figures.costs(table),
+        costs(table),
         diversities(table),
         latencies(table),
     )
@@ -127,5 +172,15 @@ def front(points: Sequence[tuple[float, float]]) -> list[bool]:
     ]
 
 
+def _kind(strategy: Strategy) -> tuple[bool, ...]:
+    """Whether it chooses among candidates, hears another voice, and asks another model."""
+    return strategy.best_of is not None, bool(strategy.contrast), strategy.model is not None
+
+
 def _fact(each: Line | Liking) -> dict[str, Any]:
-    return {**asdict(each), "verdict": None if each.over_first is None else each.over_first.verdict}
+    fact = {**asdict(each), "verdict": None if each.over_first is None else each.over_first.verdict}
+    if each.over_first is not None:
+        # JSON has no infinite number.
+        bounds = fact["over_first"]["difference"]
+        bounds |= {name: None for name in ("low", "high") if math.isinf(bounds[name])}
+    return fact

@@ -12,7 +12,10 @@ from motet_benchmarks.strategies.records import Sample
 
 @dataclass(frozen=True, slots=True)
 class Quantile:
-    """A quantile with its exact 95% interval from order statistics; a bound is none that so few figures can't give."""
+    """A quantile with its 95% interval from order statistics, exact where figures are independent of each other.
+
+    A bound is none that so few can't give.
+    """
 
     value: float
     low: float | None

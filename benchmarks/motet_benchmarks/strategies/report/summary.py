@@ -40,16 +40,34 @@ def cautions(found: Analysis) -> list[str]:
                 f"{name}: the endpoint refused {len(refused):,} of {of:,} questions of {task}, which count as wrong "
                 f"and in no cost or time; the first: {refused[0].refusal}"
             )
-    if len(recorded.samples) < recorded.expected():
+    said += _unrewarded(found)
+    if recorded.answers < recorded.expected():
         said.append(
-            f"The run isn't complete: {len(recorded.samples):,} of {recorded.expected():,} answers are there. "
-            "Strategies are compared on the problems that both have answered; the same command asks for the rest."
+            f"The run isn't complete: {recorded.answers:,} of {recorded.expected():,} answers are there. Strategies "
+            "are compared on the problems that both have answered, and none is ranked that has answered fewer than "
+            "others; the same command asks for the rest."
         )
+    said += [f"The run was gone on with, and not as it was begun: {each}." for each in run.changed]
     if run.refused.get(run.strategies[0].name) is not None:
         said.append(
             f"{run.strategies[0].name}, which others were to be compared with, was refused; they are compared with "
             f"{found.table.first}."
         )
+    return said
+
+
+def _unrewarded(found: Analysis) -> list[str]:
+    """Who has answers without a reward that weren't refused to begin with, where others have some."""
+    said = []
+    for task in dict.fromkeys(each.task for each in found.likings):
+        for name in (name for of, name in found.table.cells() if of == task):
+            answers = found.table.each(task, name)
+            missing = sum(sample.reward is None for sample in answers)
+            if missing:
+                said.append(
+                    f"{name}: {missing:,} of {len(answers):,} answers to {task} have no reward and are in no figure of "
+                    "rewards. What a judge can't read is often too long, so that this may flatter who writes at length."
+                )
     return said
 
 
@@ -59,7 +77,12 @@ def findings(found: Analysis, task: str, metric: str) -> list[str]:
     first = found.table.first
     if not scored:
         return [f"{task} has no grader: there are rewards, texts, costs and latency alone."]
-    best = max(scored, key=lambda line: line.score.value if line.score is not None else 0.0)
+    best = max(found.whole(task), key=lambda line: line.score.value if line.score is not None else 0.0)
+
+    def named(strategy: str) -> str:
+        part = found.unfinished(task, strategy)
+        return f"{strategy} ({part} problems)" if part else strategy
+
     said = []
     if best.score is not None:
         over = (
@@ -67,21 +90,27 @@ def findings(found: Analysis, task: str, metric: str) -> list[str]:
             if best.over_first is None
             else f": {tables.difference(best.over_first, 100)} points over {first}, {best.over_first.verdict}"
         )
-        said.append(f"Highest {metric}: {best.strategy} with {tables.percent(best.score)} %{over}.")
+        said.append(f"Highest {metric}: {named(best.strategy)} with {tables.percent(best.score)} %{over}.")
     for verdict, words in (
         (BETTER, f"Better than {first}"),
         (WORSE, f"Worse than {first}"),
         (NO_DIFFERENCE, f"No clear difference from {first}"),
     ):
         names = [
-            line.strategy
+            named(line.strategy)
             for line in scored
             if line.over_first is not None and line.over_first.verdict == verdict
         ]
         if names:
             said.append(f"{words}: {'; '.join(names)}.")
     front = sorted(found.front(task, "forwards"), key=lambda name: found.cost(task, name).forwards.value)
-    said.append(f"On the front of {metric} against tokens computed, cheapest first: {'; '.join(front)}.")
+    said.append(
+        f"On the front of {metric} against tokens computed, cheapest first: {'; '.join(map(named, front))}."
+    )
+    same: dict[str, list[str]] = {}
+    for name, earlier in found.table.twins(task).items():
+        same.setdefault(earlier, []).append(name)
+    said += [f"Same answers as {earlier}: {'; '.join(names)}." for earlier, names in same.items()]
     return said
 
 
@@ -91,23 +120,45 @@ def methods(found: Analysis) -> list[str]:
     families = sum(line.over_first is not None for line in found.families)
     return [
         f"Every strategy answers the same problems and is compared with {found.table.first} problem by problem, draws "
-        "of a problem averaged. Differences have the percentile bootstrap's 95% interval over problems, 10,000 "
-        "resamples; a score its Wilson interval where every problem is right or wrong, else the bootstrap's.",
+        "of a problem averaged. Intervals are 95% ones over problems: of scores, win rates and other shares Wilson's, "
+        "with the effective number of problems where several draws make parts of them (Korn and Graubard); of "
+        "differences of scores Bonett and Price's where every problem is right or wrong, else Newcombe's hybrid score "
+        "interval; of rewards and their differences Student's; of tokens the percentile bootstrap's, 10,000 resamples. "
+        "A mean stands alone where all figures are the same, or there is but one; a question mark is a bound that the "
+        "problems say nothing of.",
         f"Tests are two-sided: {MCNEMAR} where every problem is right or wrong, else a {SIGN_FLIP} test of the "
         "problems' differences. p-values are corrected for their number by Benjamini and Hochberg: the "
         f"{compared} comparisons of scores as one set, the {families} of families as another, those of rewards as a "
-        f"third. A verdict is given where the corrected p is at most {LEVEL:g}; of such verdicts no more than "
-        f"{100 * LEVEL:.0f}% are expected to be wrong. Intervals aren't corrected.",
+        f"third. A verdict is given where the corrected p is at most {LEVEL:g}; of one set's verdicts no more than "
+        f"{100 * LEVEL:.0f}% are expected to be wrong. Intervals aren't corrected, and an interval is no test turned "
+        "round: one may just leave out 0 where the other sees no clear difference.",
         "The highest of many scores is partly luck: on other problems the same strategy scores somewhat less.",
-        "Forwards are the tokens that all models and voices computed, prompts among them. A strategy is on the front "
-        "where none is as good and cheaper, or better and as cheap, by the measured means and without regard to "
-        "intervals.",
-        "Latency is seen from the client, with as many requests at once as the run had. p50 and p99 have exact "
-        "intervals from order statistics; a question mark is a bound that so few requests don't give. What best-of has "
-        "chosen comes at once: its first token is its last one, and there is no time of each further one.",
+        "Forwards are the tokens that all models and voices computed, prompts among them. An amateur's count in full "
+        "although it is smaller, and candidates share their prompt. With early rejection or steps nobody tells how "
+        "often partial answers were read: each candidate is counted as read once, and ≥ marks the least that it can "
+        "have been. A strategy is on the front where none is as good and cheaper, or better and as cheap, by the "
+        "measured means and without regard to intervals; of strategies with the same answers at the same cost it is "
+        "the first one.",
+        f"Latency is seen from the client, {_load(found)}. p50 and p99 have intervals from order statistics, as if "
+        "requests were independent: those at the same time, and draws of a problem, have some luck in common, so that "
+        "the true intervals are somewhat wider. A question mark is a bound that so few requests don't give. What "
+        "best-of has chosen comes at once: its first token is its last one, and there is no time of each further one. "
+        "Wall time is that from a strategy's first request to its last answer, all sittings together, and tokens/s "
+        "what was generated in it by all requests at once, candidates that weren't chosen among it.",
         "distinct-n is the share of n-grams of words that are no repeats, self-BLEU the mean BLEU-4 of a text against "
         f"the others (smoothed by method 1 of Chen and Cherry): over the {DRAWS}, averaged, where a strategy has "
         "several, else over the answers to all problems. The two can't be compared, and more and longer texts repeat "
         "more.",
-        "A win is a higher reward than that of the first strategy's answer to the same problem, a tie half of one.",
+        "A win is a higher reward than that of the first strategy's answer to the same problem, a tie half of one. "
+        "Wins have an interval and no test of their own: what is tested is the difference of rewards.",
     ]
+
+
+def _load(found: Analysis) -> str:
+    run = found.table.run
+    many = (
+        "as many requests at once as the run had"
+        if run.concurrency is None
+        else f"up to {run.concurrency} requests at once"
+    )
+    return f"with {many}"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 from motet_benchmarks.comparisons import BETTER, WORSE, Comparison
 from motet_benchmarks.results import Grid
 from motet_benchmarks.statistics import Interval
 from motet_benchmarks.strategies.report.analysis import Analysis
 from motet_benchmarks.strategies.report.latency import MEASURES, SECONDS, Quantile
+from motet_benchmarks.strategies.spending import Spending
 
 NONE = "–"
+
+#: Of fewer problems a share says less than the count.
+FEW = 5
 
 
 def of_task(found: Analysis, task: str, metric: str) -> list[Grid]:
@@ -33,10 +39,10 @@ def quality(found: Analysis, task: str, metric: str) -> Grid:
                 line.strategy,
                 NONE if line.score is None else percent(line.score),
                 *compared(line.over_first, 100),
-                f"{cost.forwards.value:,.0f}",
+                least(cost, f"{cost.forwards.value:,.0f}"),
                 f"{cost.generated.value:,.0f}",
                 NONE if time is None else f"{time.p50.value:,.2f}",
-                f"{line.problems:,}",
+                found.unfinished(task, line.strategy) or f"{line.problems:,}",
             )
         )
     return Grid(
@@ -62,11 +68,21 @@ def rewards(found: Analysis, task: str) -> Grid:
     first = found.table.first
     return Grid(
         f"{task}: rewards by {found.table.run.judge} [95% interval]",
-        ("strategy", "reward", f"wins against {first}, %", f"over {first}", "p", "corrected p", "verdict"),
+        (
+            "strategy",
+            "reward",
+            "answers with one",
+            f"wins against {first}, %",
+            f"over {first}",
+            "p",
+            "corrected p",
+            "verdict",
+        ),
         tuple(
             (
                 each.strategy,
                 figure(each.reward),
+                f"{each.answers - each.missing:,} of {each.answers:,}",
                 NONE if each.wins is None else percent(each.wins),
                 *compared(each.over_first, 1),
             )
@@ -84,9 +100,9 @@ def cost(found: Analysis, task: str) -> Grid:
         tuple(
             (
                 each.strategy,
-                figure(each.forwards),
+                least(each, figure(each.forwards)),
                 figure(each.generated),
-                figure(each.scored),
+                least(each, figure(each.scored)),
                 figure(each.tokens),
                 f"{each.prompt.value:,.1f}",
             )
@@ -136,21 +152,24 @@ def latency(found: Analysis, task: str) -> Grid:
         for measure in measured:
             own = found.latency(task, each.strategy, measure)
             cells += [NONE, NONE] if own is None else [milliseconds(own.p50), milliseconds(own.p99)]
-        rows.append((each.strategy, *cells, f"{each.answers:,}", f"{each.seconds:,.1f}"))
+        rows.append(
+            (each.strategy, *cells, f"{each.answers:,}", *(plain(one) for one in (each.wall, each.rate)))
+        )
     return Grid(
         f"{task}: milliseconds [95% interval]",
         (
             "strategy",
             *(f"{measure.title}, {part}" for measure in measured for part in ("p50", "p99")),
             "answers",
-            "seconds of all answers",
+            "wall, s",
+            "tokens/s",
         ),
         tuple(rows),
     )
 
 
 def families(found: Analysis, task: str, metric: str) -> Grid:
-    """Scores by family; a sign after a score where it clearly differs from the first strategy's."""
+    """Scores by family, counts of few problems; a sign where one clearly differs from the first strategy's."""
     kinds = found.table.families(task)
     signs = {BETTER: " ▲", WORSE: " ▼"}
     at = {(line.strategy, line.family): line for line in found.families if line.task == task}
@@ -160,9 +179,13 @@ def families(found: Analysis, task: str, metric: str) -> Grid:
         if line is None or line.score is None:
             return NONE
         sign = "" if line.over_first is None else signs.get(line.over_first.verdict, "")
+        if line.problems < FEW:
+            return f"{line.score.value * line.problems:.3g}/{line.problems}{sign}"
         return f"{percent(line.score)}{sign}"
 
-    title = f"{task}: {metric} by family in % [95% interval]; ▲ better, ▼ worse than {found.table.first}"
+    many = any(line.problems >= FEW for line in at.values())
+    shown = f" in % [95% interval], as counts of fewer than {FEW} problems" if many else ", as counts"
+    title = f"{task}: {metric} by family{shown}; ▲ better, ▼ worse than {found.table.first}"
     names = [line.strategy for line in found.scored(task)]
     if len(kinds) > len(names):  # a long table is easier to read than a wide one
         rows = tuple((kind, *(cell(name, kind) for name in names)) for kind in kinds)
@@ -180,11 +203,12 @@ def compared(found: Comparison | None, scale: float) -> tuple[str, str, str, str
 
 
 def difference(found: Comparison, scale: float) -> str:
-    """With its sign and interval; `scale` 100 is for points."""
+    """With its sign and interval, a question mark where nothing is known of it; `scale` 100 is for points."""
     each, digits = found.difference, 1 if scale == 100 else 2
-    return (
-        f"{scale * each.value:+.{digits}f} [{scale * each.low:+.{digits}f}, {scale * each.high:+.{digits}f}]"
+    low, high = (
+        f"{scale * bound:+.{digits}f}" if math.isfinite(bound) else "?" for bound in (each.low, each.high)
     )
+    return f"{scale * each.value:+.{digits}f} [{low}, {high}]"
 
 
 def percent(found: Interval) -> str:
@@ -193,8 +217,10 @@ def percent(found: Interval) -> str:
 
 
 def figure(found: Interval) -> str:
-    """A figure and its interval, three digits where it is small."""
+    """A figure and its interval, three digits where it is small; alone where nothing varies."""
     digits = 0 if abs(found.value) >= 100 else 1 if abs(found.value) >= 10 else 2
+    if found.low == found.high:
+        return f"{found.value:,.{digits}f}"
     return f"{found.value:,.{digits}f} [{found.low:,.{digits}f}, {found.high:,.{digits}f}]"
 
 
@@ -203,6 +229,16 @@ def milliseconds(found: Quantile) -> str:
     digits = 0 if found.value >= 0.1 else 1
     low, high = ("?" if bound is None else f"{1000 * bound:,.{digits}f}" for bound in (found.low, found.high))
     return f"{1000 * found.value:,.{digits}f} [{low}, {high}]"
+
+
+def least(cost: Spending, text: str) -> str:
+    """Marked where it may have been more."""
+    return f"≥ {text}" if cost.least else text
+
+
+def plain(value: float | None) -> str:
+    """A figure that is counted over the whole run, or a dash."""
+    return NONE if value is None else f"{value:,.{0 if value >= 100 else 1}f}"
 
 
 def decimal(value: float | None) -> str:

@@ -6,10 +6,9 @@ import pytest
 
 from motet_benchmarks.comparisons import BETTER, NO_DIFFERENCE, WORSE
 from motet_benchmarks.strategies.figures import (
-    BOOTSTRAP,
+    EFFECTIVE,
     WILSON,
     Table,
-    costs,
     likings,
     lines,
     reward,
@@ -20,6 +19,7 @@ from motet_benchmarks.strategies.report.analysis import analyse, front
 from motet_benchmarks.strategies.report.examples import LONGEST, PROBLEMS, cut, examples
 from motet_benchmarks.strategies.report.latency import SECONDS, quantile
 from motet_benchmarks.strategies.report.summary import cautions
+from motet_benchmarks.strategies.spending import costs
 from motet_benchmarks.strategies.testing_runs import FAMILIES, make_run, strategies
 
 FEW = strategies()[:5]  # plain, same, worse, better, refused
@@ -60,7 +60,7 @@ def test_draws_of_a_problem_are_one_figure():
         10,
         WILSON,
     )  # greedy: one answer is as good as four
-    assert (same.problems, same.answers, same.interval) == (10, 40, BOOTSTRAP)
+    assert (same.problems, same.answers, same.interval) == (10, 40, EFFECTIVE)
     one = [sample.score for sample in samples if sample.strategy == "same" and sample.problem == "gym-3"]
     assert table.averaged("gym", "same", score)["gym-3"] == sum(one) / 4
 
@@ -124,7 +124,11 @@ def test_rewards_and_costs_are_means_over_problems(few):
     spent = {each.strategy: each for each in costs(table)}
     own = [sample for sample in few.samples if sample.strategy == "plain"]
     assert spent["plain"].forwards.value == pytest.approx(sum(each.forwards for each in own) / 90)
-    assert spent["plain"].seconds == pytest.approx(sum(each.seconds for each in own))
+    assert (spent["plain"].wall, spent["plain"].rate) == (None, None)
+    timed = few.run.model_copy(update={"wall": {"plain": {"gym": 4.0}}})
+    plain, *others = costs(Table(timed, few.samples))
+    assert (plain.wall, plain.rate) == (4.0, pytest.approx(sum(each.generated for each in own) / 4))
+    assert {each.wall for each in others} == {None}
     assert spent["plain"].forwards.low < spent["plain"].forwards.value < spent["plain"].forwards.high
 
 
