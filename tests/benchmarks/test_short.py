@@ -23,8 +23,15 @@ def folder(tmp_path_factory):
 def test_the_table_has_every_strategy_that_is_no_point_of_a_sweep(folder):
     grid = summary(folder)
     assert [row[0] for row in grid.rows] == ["plain", "same", "worse", "better"]
-    assert grid.columns[:2] == ("strategy", "accuracy")
-    assert grid.columns[-2:] == ("forwards", "seconds, p50")
+    assert grid.columns == (
+        "strategy",
+        "accuracy",
+        "over plain, points",
+        "verdict",
+        "forwards",
+        "seconds, p50",
+    )
+    assert {row[3] for row in grid.rows} <= {"–", "better", "worse", "no clear difference"}
 
 
 def test_what_is_swept_are_points_of_strategies_that_there_are():

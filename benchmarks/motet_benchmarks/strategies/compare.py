@@ -143,7 +143,7 @@ def _measured(tables: tuple[Table, Table], cell: tuple[str, str], figure: Figure
         one, other = ([values[problem] for problem in same] for values in (before, after))
     else:
         one, other = list(before.values()), list(after.values())
-    test = (paired if pairs else unpaired)(other, one, seed=tables[0].run.seed)
+    test = (paired if pairs else unpaired)(other, one, seed=tables[0].run.seed, shares=figure is SCORE)
     return _Both(_mean(one, figure), _mean(other, figure), test, pairs)
 
 

@@ -23,6 +23,9 @@ SHOWN = 7
 #: The most points of one sweep that it shows while there are other strategies.
 OF_SWEEP = 3
 
+#: The part by which costs may differ and still count as equal.
+ALIKE = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
@@ -69,10 +72,10 @@ class Analysis:
         return "" if line is None or line.problems >= of else f"{line.problems:,} of {of:,}"
 
     def front(self, task: str, figure: str) -> list[str]:
-        """Strategies that none beats in score at no higher cost; `figure` names the cost, such as forwards.
+        """Strategies that none beats in score for about the same cost or less.
 
-        Of those with the same answers for the same cost it is the first, and none that has answered fewer problems
-        than others.
+        `figure` names the cost, such as forwards. Of those with the same answers for the same cost it is the first, and
+        none that has answered fewer problems than others.
         """
         lines, twins = self.whole(task), self.table.twins(task)
         points = [
@@ -162,10 +165,14 @@ def analyse(recorded: Recorded) -> Analysis:
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Of each (cost, value) whether no other is as cheap and better, or cheaper and as good: the Pareto front."""
+    """Of each (cost, value) whether no other is as cheap and better, or cheaper and as good: the Pareto front.
+
+    What costs a hundredth more is as cheap, so that of nearly equal costs the best value is there alone.
+    """
     return [
         not any(
-            (other[0] <= own[0] and other[1] > own[1]) or (other[0] < own[0] and other[1] >= own[1])
+            (other[0] <= own[0] * (1 + ALIKE) and other[1] > own[1])
+            or (other[0] < own[0] and other[1] >= own[1])
             for other in points
         )
         for own in points

@@ -10,7 +10,7 @@ from motet_benchmarks.results import Grid
 from motet_benchmarks.statistics import Interval
 from motet_benchmarks.strategies.compare import Change, changes, differing
 from motet_benchmarks.strategies.reading import read
-from motet_benchmarks.strategies.report.tables import p_value
+from motet_benchmarks.strategies.report.tables import p_value, signed
 from motet_benchmarks.strategies.report.writing import replace
 
 FILE = "compare.md"
@@ -36,6 +36,9 @@ def compare(before: Path, after: Path, out: Path) -> tuple[list[Grid], list[Path
             "else mean by mean. p-values are two-sided and corrected for the number of comparisons of the same figure "
             f"by Benjamini and Hochberg; what stays above {LEVEL:g} is called noise. Seconds also differ by what else "
             "a machine does at the time, which no test of one run against another can tell from a change.",
+            "Intervals of differences are Bonett and Price's where every problem is right or wrong, Newcombe's of "
+            "other scores and of different problems, and Student's or Welch's of other figures; a question mark is a "
+            "bound that the problems say nothing of.",
         ]
     )  # fmt: skip
     return grids, replace(out, {FILE: page.replace("\n\n\n\n", "\n\n") + "\n"})
@@ -75,7 +78,7 @@ def _difference(each: Change) -> str:
     scale, found = each.figure.scale, each.comparison.difference
     value, low, high = (scale * bound for bound in (found.value, found.low, found.high))
     digits = max(_digits(scale * each.before.value), _digits(scale * each.after.value))
-    return f"{value:+,.{digits}f} [{low:+,.{digits}f}, {high:+,.{digits}f}]"
+    return f"{value:+,.{digits}f} [{signed(low, digits)}, {signed(high, digits)}]"
 
 
 def _digits(value: float) -> int:

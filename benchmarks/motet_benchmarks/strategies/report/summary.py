@@ -8,7 +8,7 @@ from typing import Any
 from motet_benchmarks.comparisons import BETTER, LEVEL, MCNEMAR, NO_DIFFERENCE, SIGN_FLIP, WORSE
 from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.strategies.report import tables
-from motet_benchmarks.strategies.report.analysis import Analysis
+from motet_benchmarks.strategies.report.analysis import ALIKE, Analysis
 from motet_benchmarks.strategies.report.diversity import DRAWS
 
 
@@ -136,9 +136,9 @@ def methods(found: Analysis) -> list[str]:
         "Forwards are the tokens that all models and voices computed, prompts among them. An amateur's count in full "
         "although it is smaller, and candidates share their prompt. With early rejection or steps nobody tells how "
         "often partial answers were read: each candidate is counted as read once, and ≥ marks the least that it can "
-        "have been. A strategy is on the front where none is as good and cheaper, or better and as cheap, by the "
-        "measured means and without regard to intervals; of strategies with the same answers at the same cost it is "
-        "the first one.",
+        "have been. A strategy is on the front where none is as good and cheaper, or better for at most "
+        f"{100 * ALIKE:g}% more, by the measured means and without regard to intervals; of strategies with the same "
+        "answers at the same cost it is the first one.",
         f"Latency is seen from the client, {_load(found)}. p50 and p99 have intervals from order statistics, as if "
         "requests were independent: those at the same time, and draws of a problem, have some luck in common, so that "
         "the true intervals are somewhat wider. A question mark is a bound that so few requests don't give. What "

@@ -205,10 +205,13 @@ def compared(found: Comparison | None, scale: float) -> tuple[str, str, str, str
 def difference(found: Comparison, scale: float) -> str:
     """With its sign and interval, a question mark where nothing is known of it; `scale` 100 is for points."""
     each, digits = found.difference, 1 if scale == 100 else 2
-    low, high = (
-        f"{scale * bound:+.{digits}f}" if math.isfinite(bound) else "?" for bound in (each.low, each.high)
-    )
-    return f"{scale * each.value:+.{digits}f} [{low}, {high}]"
+    value, low, high = (signed(scale * bound, digits) for bound in (each.value, each.low, each.high))
+    return f"{value} [{low}, {high}]"
+
+
+def signed(value: float, digits: int) -> str:
+    """With its sign; a question mark for an infinite bound, of which nothing is known."""
+    return f"{value:+,.{digits}f}" if math.isfinite(value) else "?"
 
 
 def percent(found: Interval) -> str:

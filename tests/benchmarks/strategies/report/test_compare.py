@@ -86,6 +86,18 @@ def run(*words: object):
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
+def test_one_problem_says_nothing_of_how_far_figures_differ(tmp_path):
+    before, after = (
+        write_run(tmp_path / str(luck), *make_run(skills=FEW[:1], problems=1, luck=luck)) for luck in (0, 1)
+    )
+    assert run(before, after).exit_code == 0
+    rows = (after / "compare.md").read_text().splitlines()
+    (seconds,) = [row for row in rows if row.startswith("| plain | seconds |")]
+    assert "[?, ?]" in seconds
+    (score,) = [row for row in rows if row.startswith("| plain | score, % |")]
+    assert "?" not in score
+
+
 def test_the_command_prints_the_table_and_writes_the_page(tmp_path):
     before = write_run(tmp_path / "before", *make_run(skills=FEW[2:], problems=30))
     after = write_run(tmp_path / "after", *make_run(skills=FALLEN[2:], problems=30, luck=1))

@@ -148,6 +148,12 @@ def test_the_front_holds_what_nothing_beats():
     assert front([]) == []
 
 
+def test_costs_that_hardly_differ_are_alike_on_the_front():
+    assert front([(1000, 0.5), (1009, 0.6)]) == [False, True]
+    assert front([(1000, 0.5), (1011, 0.6)]) == [True, True]
+    assert front([(1000, 0.5), (1009, 0.5)]) == [True, False]
+
+
 def test_quantiles_have_exact_intervals_or_none():
     found = quantile([float(value) for value in range(1, 101)], 0.5)
     # Ranks 40 and 61 of a hundred hold the median with at least 95%, as binomial tables say.
