@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from motet_benchmarks.comparisons import NO_DIFFERENCE
+from motet_benchmarks.statistics import Interval
 from motet_benchmarks.strategies import figures
 from motet_benchmarks.strategies.figures import Liking, Line, Table
 from motet_benchmarks.strategies.reading import Recorded
@@ -59,11 +60,16 @@ class Analysis:
         """The strategies with a score on a task."""
         return [each for each in self.lines if each.task == task and each.score is not None]
 
-    def whole(self, task: str) -> list[Line]:
-        """The strategies with a score on as many of a task's problems as any has, whom it is fair to rank."""
-        lines = self.scored(task)
-        most = max((each.problems for each in lines), default=0)
-        return [each for each in lines if each.problems == most]
+    def marks(self, task: str) -> dict[str, Interval]:
+        """What strategies are ranked by: their scores, or their rewards on a task without a grader."""
+        scores = {each.strategy: each.score for each in self.scored(task) if each.score is not None}
+        return scores or {each.strategy: each.reward for each in self.likings if each.task == task}
+
+    def ranked(self, task: str) -> dict[str, Interval]:
+        """The marks of those that have answered as many of a task's problems as any, whom it is fair to rank."""
+        answered = {each.strategy: each.problems for each in self.lines if each.task == task}
+        most = max(answered.values(), default=0)
+        return {name: mark for name, mark in self.marks(task).items() if answered[name] == most}
 
     def unfinished(self, task: str, strategy: str) -> str:
         """How many of a task's problems a strategy has answered, where it isn't all: "12 of 20"."""
@@ -72,18 +78,14 @@ class Analysis:
         return "" if line is None or line.problems >= of else f"{line.problems:,} of {of:,}"
 
     def front(self, task: str, figure: str) -> list[str]:
-        """Strategies that none beats in score for about the same cost or less.
+        """Strategies that none beats in score, or in rewards without a grader, for about the same cost or less.
 
         `figure` names the cost, such as forwards. Of those with the same answers for the same cost it is the first, and
         none that has answered fewer problems than others.
         """
-        lines, twins = self.whole(task), self.table.twins(task)
-        points = [
-            (getattr(self.cost(task, each.strategy), figure).value, each.score.value)
-            for each in lines
-            if each.score is not None
-        ]
-        best = [each.strategy for each, best in zip(lines, front(points), strict=True) if best]
+        ranked, twins = self.ranked(task), self.table.twins(task)
+        points = [(getattr(self.cost(task, name), figure).value, mark.value) for name, mark in ranked.items()]
+        best = [name for name, best in zip(ranked, front(points), strict=True) if best]
         groups: dict[str, str] = {}
         for name in best:
             groups.setdefault(twins.get(name, name), name)
@@ -98,8 +100,8 @@ class Analysis:
         present = [name for of, name in self.table.cells() if of == task]
         differing = [
             (-abs(each.over_first.difference.value), each.strategy)
-            for each in self.scored(task)
-            if each.over_first is not None and each.over_first.verdict != NO_DIFFERENCE
+            for each in self.scored(task) or self.likings
+            if each.task == task and each.over_first is not None and each.over_first.verdict != NO_DIFFERENCE
         ]
         wanted = [
             self.table.first,

@@ -72,35 +72,37 @@ def _unrewarded(found: Analysis) -> list[str]:
 
 
 def findings(found: Analysis, task: str, metric: str) -> list[str]:
-    """The best, who differs from the first, and the front."""
-    scored = found.scored(task)
-    first = found.table.first
-    if not scored:
-        return [f"{task} has no grader: there are rewards, texts, costs and latency alone."]
-    best = max(found.whole(task), key=lambda line: line.score.value if line.score is not None else 0.0)
+    """The best, who differs from the first, and the front: by score, or by reward where there is no grader."""
+    ranked, graded = found.ranked(task), bool(found.scored(task))
+    said = [] if graded else [f"{task} has no grader: there are rewards, texts, costs and latency alone."]
+    if not ranked:
+        return said
+    compared = {
+        each.strategy: each.over_first
+        for each in (found.lines if graded else found.likings)
+        if each.task == task and each.over_first is not None
+    }
+    first, metric, scale = found.table.first, metric if graded else "reward", 100 if graded else 1
+    points = " points" if graded else ""
 
     def named(strategy: str) -> str:
         part = found.unfinished(task, strategy)
         return f"{strategy} ({part} problems)" if part else strategy
 
-    said = []
-    if best.score is not None:
-        over = (
-            ""
-            if best.over_first is None
-            else f": {tables.difference(best.over_first, 100)} points over {first}, {best.over_first.verdict}"
-        )
-        said.append(f"Highest {metric}: {named(best.strategy)} with {tables.percent(best.score)} %{over}.")
+    best = max(ranked, key=lambda name: ranked[name].value)
+    mark = f"{tables.percent(ranked[best])} %" if graded else tables.figure(ranked[best])
+    over = (
+        f": {tables.difference(compared[best], scale)}{points} over {first}, {compared[best].verdict}"
+        if best in compared
+        else ""
+    )
+    said.append(f"Highest {metric}: {named(best)} with {mark}{over}.")
     for verdict, words in (
         (BETTER, f"Better than {first}"),
         (WORSE, f"Worse than {first}"),
         (NO_DIFFERENCE, f"No clear difference from {first}"),
     ):
-        names = [
-            named(line.strategy)
-            for line in scored
-            if line.over_first is not None and line.over_first.verdict == verdict
-        ]
+        names = [named(name) for name, each in compared.items() if each.verdict == verdict]
         if names:
             said.append(f"{words}: {'; '.join(names)}.")
     front = sorted(found.front(task, "forwards"), key=lambda name: found.cost(task, name).forwards.value)

@@ -114,19 +114,11 @@ def cost(found: Analysis, task: str) -> Grid:
 
 def texts(found: Analysis, task: str) -> Grid:
     """What the texts are like."""
+    distinct = tuple(f"distinct-{n}" for n in (1, 2, 3))
     spread = {each.strategy: each for each in found.diversities if each.task == task}
     return Grid(
         f"{task}: texts",
-        (
-            "strategy",
-            "declined, %",
-            "cut off, %",
-            "distinct-1",
-            "distinct-2",
-            "distinct-3",
-            "self-BLEU",
-            "these over",
-        ),
+        ("strategy", "declined, %", "cut off, %", *distinct, "self-BLEU", "these over"),
         tuple(
             (
                 each.strategy,

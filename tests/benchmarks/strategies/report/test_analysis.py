@@ -42,6 +42,17 @@ def test_who_has_answered_fewer_problems_is_neither_highest_nor_on_the_front():
     assert "none is ranked that has answered fewer than others" in " ".join(cautions(found))
 
 
+def test_without_a_grader_strategies_are_ranked_by_rewards():
+    found = analysed(*make_run(skills=FEW, problems=60, graded=False))
+    said = findings(found, "gym", "accuracy")
+    assert said[1].startswith("Highest reward: better with")
+    assert "Worse than plain: worse." in said
+    assert "better" in found.front("gym", "forwards")
+    bare = analysed(*make_run(skills=FEW, problems=5, graded=False, judge=None))
+    assert findings(bare, "gym", "accuracy") == said[:1]
+    assert bare.front("gym", "forwards") == []
+
+
 def test_a_run_of_which_nobody_has_come_to_the_end_ranks_those_that_have_come_as_far():
     run, samples = make_run(skills=FEW, problems=20)
     found = analysed(run, [sample for sample in samples if int(sample.problem.partition("-")[2]) < 12])
