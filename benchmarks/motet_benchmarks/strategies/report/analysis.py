@@ -77,6 +77,11 @@ class Analysis:
         of = next(each.problems for each in self.table.run.tasks if each.name == task)
         return "" if line is None or line.problems >= of else f"{line.problems:,} of {of:,}"
 
+    def named(self, task: str, strategy: str) -> str:
+        """A strategy's name, with how many problems that is where it isn't all of them."""
+        part = self.unfinished(task, strategy)
+        return f"{strategy} ({part} problems)" if part else strategy
+
     def front(self, task: str, figure: str) -> list[str]:
         """Strategies that none beats in score, or in rewards without a grader, for about the same cost or less.
 

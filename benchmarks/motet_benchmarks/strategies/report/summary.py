@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from motet_benchmarks.comparisons import BETTER, LEVEL, MCNEMAR, NO_DIFFERENCE, SIGN_FLIP, WORSE
@@ -85,10 +86,7 @@ def findings(found: Analysis, task: str, metric: str) -> list[str]:
     first, metric, scale = found.table.first, metric if graded else "reward", 100 if graded else 1
     points = " points" if graded else ""
 
-    def named(strategy: str) -> str:
-        part = found.unfinished(task, strategy)
-        return f"{strategy} ({part} problems)" if part else strategy
-
+    named = partial(found.named, task)
     best = max(ranked, key=lambda name: ranked[name].value)
     mark = f"{tables.percent(ranked[best])} %" if graded else tables.figure(ranked[best])
     over = (

@@ -80,7 +80,7 @@ def rewards(found: Analysis, task: str) -> Grid:
         ),
         tuple(
             (
-                each.strategy,
+                found.named(task, each.strategy),
                 figure(each.reward),
                 f"{each.answers - each.missing:,} of {each.answers:,}",
                 NONE if each.wins is None else percent(each.wins),
@@ -99,7 +99,7 @@ def cost(found: Analysis, task: str) -> Grid:
         ("strategy", "forwards", "generated", "scored", "returned", "prompt"),
         tuple(
             (
-                each.strategy,
+                found.named(task, each.strategy),
                 least(each, figure(each.forwards)),
                 figure(each.generated),
                 least(each, figure(each.scored)),
@@ -121,7 +121,7 @@ def texts(found: Analysis, task: str) -> Grid:
         ("strategy", "declined, %", "cut off, %", *distinct, "self-BLEU", "these over"),
         tuple(
             (
-                each.strategy,
+                found.named(task, each.strategy),
                 percent(each.declined),
                 percent(each.cut),
                 *(decimal(value) for value in spread[each.strategy].distinct),
@@ -144,9 +144,8 @@ def latency(found: Analysis, task: str) -> Grid:
         for measure in measured:
             own = found.latency(task, each.strategy, measure)
             cells += [NONE, NONE] if own is None else [milliseconds(own.p50), milliseconds(own.p99)]
-        rows.append(
-            (each.strategy, *cells, f"{each.answers:,}", *(plain(one) for one in (each.wall, each.rate)))
-        )
+        cells += [f"{each.answers:,}", plain(each.wall), plain(each.rate)]
+        rows.append((found.named(task, each.strategy), *cells))
     return Grid(
         f"{task}: milliseconds [95% interval]",
         (
@@ -181,9 +180,11 @@ def families(found: Analysis, task: str, metric: str) -> Grid:
     names = [line.strategy for line in found.scored(task)]
     if len(kinds) > len(names):  # a long table is easier to read than a wide one
         rows = tuple((kind, *(cell(name, kind) for name in names)) for kind in kinds)
-        return Grid(title, ("family", *names), rows)
+        return Grid(title, ("family", *(found.named(task, name) for name in names)), rows)
     return Grid(
-        title, ("strategy", *kinds), tuple((name, *(cell(name, kind) for kind in kinds)) for name in names)
+        title,
+        ("strategy", *kinds),
+        tuple((found.named(task, name), *(cell(name, kind) for kind in kinds)) for name in names),
     )
 
 

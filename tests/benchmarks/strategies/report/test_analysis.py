@@ -39,6 +39,8 @@ def test_who_has_answered_fewer_problems_is_neither_highest_nor_on_the_front():
     assert any(f"worse ({part} problems)" in sentence for sentence in said)
     grid = tables.quality(found, "gym", "accuracy")
     assert column(grid, "problems") == {"plain": "20", "same": "20", "worse": part, "better": "20"}
+    for other in tables.of_task(found, "gym", "accuracy")[1:]:
+        assert f"worse ({part} problems)" in (*other.columns, *(row[0] for row in other.rows)), other.title
     assert "none is ranked that has answered fewer than others" in " ".join(cautions(found))
 
 
