@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,10 @@ from motet_benchmarks.files import replace
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
+
+
+#: A sign that would begin a tag or a comment.
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,11 @@ class Grid:
     def markdown(self) -> str:
         """As GitHub's Markdown, the first column to the left and the others to the right."""
         rule = ("---", *("---:" for _ in self.columns[1:]))
-        lines = (self.columns, rule, *(tuple(cell.replace("|", "\\|") for cell in row) for row in self.rows))
+        lines = (
+            tuple(map(_cell, self.columns)),
+            rule,
+            *(tuple(map(_cell, row)) for row in self.rows),
+        )
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
     def table(self) -> Table:
@@ -49,6 +58,11 @@ class Grid:
         for row in self.rows:
             table.add_row(*(escape(cell) for cell in row))
         return table
+
+
+def marked(text: str) -> str:
+    """What others wrote, as text of one line of Markdown: it begins no heading, no tag, no comment and no link."""
+    return _TAG.sub("&lt;", " ".join(text.split())).replace("](", "]\\(")
 
 
 def check_folder(folder: Path, option: str = "--out") -> None:
@@ -117,3 +131,8 @@ def show(grids: Sequence[Grid], paths: Sequence[Path]) -> None:
     for grid in grids:
         console.print(grid.table())
     console.print(f"written: {', '.join(str(path) for path in paths)}", soft_wrap=True, highlight=False)
+
+
+def _cell(text: str) -> str:
+    """In a table a bar would begin the next cell, whatever stands before it."""
+    return marked(text.replace("\\", "\\\\")).replace("|", "\\|")
