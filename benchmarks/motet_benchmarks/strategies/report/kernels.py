@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.results import Grid
+from motet_benchmarks.strategies.report.labels import explained, labels
 from motet_benchmarks.strategies.report.page import Section
 from motet_benchmarks.strategies.report.summary import where
-from motet_benchmarks.strategies.report.svg import COLOURS, INK, Plot, canvas, logarithmic, shorten
+from motet_benchmarks.strategies.report.svg import COLOURS, INK, Plot, canvas, logarithmic
 
 #: What the files call motet's own kernels; taken from the benchmark itself it would bring torch with it.
 MOTET = "motet"
@@ -65,8 +68,11 @@ class _Results(BaseModel):
     lines: tuple[_Line, ...]
 
 
-def section(path: Path) -> Section:
-    """The section of one device. Raises BenchmarkError for a file that doesn't hold kernel results."""
+def section(path: Path, key: str = "kernels") -> Section:
+    """The section of one device; `key` keeps its ids apart from other sections'.
+
+    Raises BenchmarkError for a file that doesn't hold kernel results.
+    """
     try:
         found = _Results.model_validate_json(path.read_bytes())
     except OSError as problem:
@@ -80,8 +86,15 @@ def section(path: Path) -> Section:
         f"Measured on {where(found.circumstances)}.",
         "Medians of rounds side by side, with quartiles; a ratio above 1 is a rival that takes longer than motet.",
     )
-    plots = (_plot(found, rivals, path.stem),) if rivals and found.lines else ()
-    return Section(f"Kernels on {found.device.name}", findings, plots, (_grid(found, rivals),))
+    plots = (_plot(found, rivals, key),) if rivals else ()
+    return Section(
+        f"Kernels on {found.device.name}",
+        findings,
+        plots,
+        (_grid(found, rivals),),
+        key=key,
+        circumstances=found.circumstances,
+    )
 
 
 def _grid(found: _Results, rivals: list[str]) -> Grid:
@@ -101,43 +114,43 @@ def _grid(found: _Results, rivals: list[str]) -> Grid:
     )
 
 
-def _plot(found: _Results, rivals: list[str], stem: str) -> Plot:
+def _plot(found: _Results, rivals: list[str], key: str) -> Plot:
     jobs = list(dict.fromkeys(line.case.job for line in found.lines))
-    with canvas(height=1.3 + 0.32 * len(jobs) * len(rivals)) as drawn:
+    rows = {
+        (job, name): lines
+        for job, name in product(jobs, rivals)
+        if (lines := [line for line in found.lines if line.case.job == job and name in line.ratios])
+    }
+    said = {row: ", ".join(row) for row in rows}
+    shown = labels(said.values(), 24)
+    with canvas(height=0.8 + 0.24 * len(rows)) as drawn:
         axes = drawn.figure.subplots()
-        rows: list[str] = []
-        for job in jobs:
-            for name in rivals:
-                lines = [line for line in found.lines if line.case.job == job and name in line.ratios]
-                if not lines:
-                    continue
-                for line in lines:
-                    ratio = line.ratios[name].value
-                    axes.plot(
-                        [ratio],
-                        [len(rows)],
-                        marker="o",
-                        markersize=5,
-                        alpha=0.7,
-                        color=COLOURS[rivals.index(name) % len(COLOURS)],
-                        gid=drawn.tip(f"{line.case}: {name} takes {ratio:.2f} times as long"),
-                    )
-                rows.append(f"{shorten(job, 16)}, {shorten(name, 16)}")
+        for place, ((_, name), lines) in enumerate(rows.items()):
+            for line in lines:
+                ratio = line.ratios[name].value
+                axes.plot(
+                    [ratio],
+                    [place],
+                    marker="o",
+                    markersize=5,
+                    alpha=0.7,
+                    color=COLOURS[rivals.index(name) % len(COLOURS)],
+                    gid=drawn.tip(f"{line.case}: {name} takes {ratio:.2f} times as long"),
+                )
         axes.axvline(1, color=INK, linestyle=":", linewidth=1)
         logarithmic(axes)
-        axes.set_yticks(range(len(rows)), rows)
+        axes.set_yticks(range(len(rows)), [shown[said[row]] for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel("times as long as motet")
-        label = "How many times as long as motet others take: " + "; ".join(
-            f"{line.case} {name} {ratio.value:.2f}"
-            for line in found.lines
-            for name, ratio in line.ratios.items()
+        label = "How many times as long as motet others take, the median of cases: " + "; ".join(
+            f"{said[row]} {median(line.ratios[row[1]].value for line in lines):.2f} of {len(lines)}"
+            for row, lines in rows.items()
         )
         return Plot(
             "Others' time over motet's",
-            "One point for each case; right of the line motet is faster.",
+            f"One point for each case; right of the line motet is faster.{explained(shown)}",
             label,
-            drawn.svg(stem, label),
+            drawn.svg(key, label, f"{key}-table0"),
         )
 
 

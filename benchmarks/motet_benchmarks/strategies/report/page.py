@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
+from typing import Any
 
-from motet_benchmarks.results import Grid
-from motet_benchmarks.strategies.report import (
-    plot_latency,
-    plot_quality,
-    plot_sweeps,
-    summary,
-    tables,
-)
+from motet_benchmarks.results import Grid, marked
+from motet_benchmarks.strategies.records import TaskRecord
+from motet_benchmarks.strategies.report import plot_latency, plot_quality, plot_sweeps, summary, tables
 from motet_benchmarks.strategies.report.analysis import Analysis
-from motet_benchmarks.strategies.report.examples import Example, examples
+from motet_benchmarks.strategies.report.examples import Example, cut, examples
+from motet_benchmarks.strategies.report.quality import COSTS, quality
 from motet_benchmarks.strategies.report.svg import Plot
 
 #: The most rows of a table in the summary.
@@ -33,18 +30,19 @@ class Section:
     plots: tuple[Plot, ...] = ()
     grids: tuple[Grid, ...] = ()
     examples: tuple[Example, ...] = ()
+    before: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    """By an example's problem the messages before its prompt: who said it, and what."""
+    cautions: tuple[str, ...] = ()
+    key: str | None = None
+    """Begins the ids of its tables, where plots refer to them."""
+    circumstances: Mapping[str, Any] | None = None
+    """The machine, versions and date of a measurement that isn't the run itself."""
 
 
 def sections(found: Analysis) -> list[Section]:
     """A section for each task."""
     return [
-        Section(
-            f"{task.name}: {task.problems:,} problems",
-            tuple(summary.findings(found, task.name, task.metric)),
-            tuple(_plots(found, task.name, task.metric, f"task-{place}")),
-            tuple(tables.of_task(found, task.name, task.metric)),
-            tuple(examples(found, task.name)),
-        )
+        _section(found, task, f"t{place}")
         for place, task in enumerate(found.table.run.tasks)
         if any(of == task.name for of, _ in found.table.cells())
     ]
@@ -82,14 +80,14 @@ def markdown(found: Analysis, parts: Sequence[Section]) -> str:
     run = found.table.run
     lines = [
         "# Strategies",
-        summary.asked(found),
-        f"`{run.command}` on {summary.where(run.circumstances)}.",
+        marked(summary.asked(found)),
+        marked(f"{run.command}, on {summary.where(run.circumstances)}."),
         "Plots and answers side by side are in `report.html`, all figures in `report.json`.",
         _bullets(summary.cautions(found)),
     ]
     for part in parts:
-        lines += [f"## {part.title}", _bullets(part.findings)]
-        lines += [text for grid in part.grids for text in (f"### {grid.title}", _table(grid))]
+        lines += [f"## {marked(part.title)}", _bullets((*part.cautions, *part.findings))]
+        lines += [text for grid in part.grids for text in (f"### {marked(grid.title)}", _table(grid))]
     lines += ["## How it was worked out", _bullets(summary.methods(found))]
     return "\n\n".join(line for line in lines if line) + "\n"
 
@@ -100,22 +98,46 @@ def _table(grid: Grid) -> str:
 
 
 def _bullets(sentences: Sequence[str]) -> str:
-    # What others wrote stays on its line, so that it can't begin a heading or a table of its own.
-    return "\n".join(f"- {' '.join(sentence.split())}" for sentence in sentences)
+    return "\n".join(f"- {marked(sentence)}" for sentence in sentences)
 
 
-def _plots(found: Analysis, task: str, metric: str, name: str) -> list[Plot]:
+def _section(found: Analysis, task: TaskRecord, key: str) -> Section:
+    shown = tuple(examples(found, task.name))
+    grids = tuple(tables.of_task(found, task.name, task.metric))
+    return Section(
+        f"{task.name}: {task.problems:,} problems",
+        tuple(summary.findings(found, task.name, task.metric)),
+        tuple(_plots(found, task.name, task.metric, key, f"{key}-table{len(grids) - 1}")),
+        grids,
+        shown,
+        _before(found, task.name, {each.problem for each in shown}),
+        key=key,
+    )
+
+
+def _before(found: Analysis, task: str, problems: Collection[str]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """By problem the messages before the last one, without which an answer can't be judged."""
+    return {
+        sample.problem: tuple(
+            (message.get("role", "message"), cut(message.get("content", ""))) for message in sample.context
+        )
+        for sample in found.recorded.samples
+        if sample.task == task and sample.problem in problems
+    }
+
+
+def _plots(found: Analysis, task: str, metric: str, key: str, last: str) -> list[Plot]:
     plots = []
-    if found.scored(task):
+    if (by := quality(found, task, metric)) is not None:
         plots += [
-            plot_quality.by_strategy(found, task, metric, f"{name}-strategy"),
+            plot_quality.by_strategy(found, by, f"{key}s"),
             *(
-                plot_quality.against_cost(found, task, metric, figure, f"{name}-{figure}")
-                for figure in plot_quality.COSTS
+                plot_quality.against_cost(found, by, figure, f"{key}c{place}")
+                for place, figure in enumerate(COSTS)
             ),
-            *plot_sweeps.sweeps(found, task, metric, f"{name}-sweep"),
+            *plot_sweeps.sweeps(found, by, f"{key}w"),
         ]
-    plots += plot_latency.curves(found, task, f"{name}-latency")
+    plots += plot_latency.curves(found, task, f"{key}l")
     if found.scored(task) and len(found.table.families(task)) > 1:
-        plots.append(plot_quality.by_family(found, task, metric, f"{name}-family"))
+        plots.append(plot_quality.by_family(found, task, metric, f"{key}f", last))
     return plots

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from motet_benchmarks.strategies.report.analysis import Analysis
+from motet_benchmarks.strategies.report.labels import explained, labels
 from motet_benchmarks.strategies.report.latency import MEASURES, Measure, times
-from motet_benchmarks.strategies.report.plot_quality import colours
-from motet_benchmarks.strategies.report.svg import Plot, canvas, shorten
+from motet_benchmarks.strategies.report.plot_quality import looks
+from motet_benchmarks.strategies.report.svg import Plot, canvas
 
 #: The most points of a curve, as a page needs no more.
 POINTS = 200
@@ -15,7 +16,7 @@ def curves(found: Analysis, task: str, name: str) -> list[Plot]:
     """The cumulative distribution of each kind of time that was measured."""
     measured = {each.measure for each in found.latencies if each.task == task}
     return [
-        _curves(found, task, measure, f"{name}-{place}")
+        _curves(found, task, measure, f"{name}{place}")
         for place, measure in enumerate(MEASURES)
         if measure.key in measured
     ]
@@ -27,18 +28,27 @@ def _curves(found: Analysis, task: str, measure: Measure, name: str) -> Plot:
     said = {
         each.strategy: each for each in found.latencies if (each.task, each.measure) == (task, measure.key)
     }
+    named = {strategy: own for strategy, own in looks(found, task).items() if strategy in said}
+    legend = labels(named)
     with canvas() as drawn:
         axes = drawn.figure.subplots()
-        for strategy, colour in colours(found, task).items():
+        for strategy, look in named.items():
             values = np.sort(times(found.table, task, strategy, measure))
-            if not len(values):
-                continue
             parts = np.linspace(0, 1, min(POINTS, len(values) + 1))
             at = np.quantile(values, parts, method="inverted_cdf")
             own = said[strategy]
             text = f"{strategy}: p50 {1000 * own.p50.value:,.0f} ms, p99 {1000 * own.p99.value:,.0f} ms"
             axes.step(
-                1000 * at, parts, where="post", color=colour, label=shorten(strategy), gid=drawn.tip(text)
+                1000 * at,
+                parts,
+                where="post",
+                color=look.colour,
+                linestyle=look.dash,
+                marker=look.marker,
+                markersize=4,
+                markevery=0.25,
+                label=legend[strategy],
+                gid=drawn.tip(text),
             )
         axes.set_ylim(0, 1.01)
         axes.set_xlim(left=0)
@@ -46,14 +56,16 @@ def _curves(found: Analysis, task: str, measure: Measure, name: str) -> Plot:
             f"milliseconds to the {measure.title}" if measure.key != "per_token" else "milliseconds"
         )
         axes.set_ylabel("share of requests")
-        drawn.figure.legend(loc="outside lower center", ncols=2)
+        drawn.legend()
         label = f"Latency of the {measure.title} on {task}, in milliseconds: " + "; ".join(
             f"{strategy} p50 {1000 * each.p50.value:,.0f}, p99 {1000 * each.p99.value:,.0f}"
             for strategy, each in said.items()
         )
         return Plot(
             f"Latency: {measure.title}",
-            "The share of requests that took no longer. Strategies that the legend leaves out are in the table.",
+            "The share of requests that took no longer."
+            + (" Strategies that the legend leaves out are in the table." if len(named) < len(said) else "")
+            + explained(legend),
             label,
             drawn.svg(name, label),
         )

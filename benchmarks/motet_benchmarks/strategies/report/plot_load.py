@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from motet_benchmarks.load.records import METRICS, Load, Metric
 from motet_benchmarks.statistics import Interval
-from motet_benchmarks.strategies.report.svg import COLOURS, INK, Plot, canvas, shorten
+from motet_benchmarks.strategies.report.labels import explained, labels
+from motet_benchmarks.strategies.report.plot_quality import reach
+from motet_benchmarks.strategies.report.svg import INK, Plot, canvas, look
 
 #: What a server did at each load: the load, and a figure with its interval.
 _Curve = list[tuple[float, Interval]]
@@ -76,33 +78,42 @@ def _plot(
     target: float | None = None,
 ) -> Plot:
     asked = "requests due, a second" if found.steps[0].rate is not None else "clients"
+    goal = "target" if "target" not in curves else "target (no server)"
+    legend = labels([*curves, goal])
     with canvas() as drawn:
         axes = drawn.figure.subplots()
         for place, (server, curve) in enumerate(curves.items()):
-            colour = COLOURS[place % len(COLOURS)]
+            own = look(place)
             axes.errorbar(
                 [load for load, _ in curve],
                 [each.value for _, each in curve],
-                yerr=[
-                    [max(0.0, each.value - each.low) for _, each in curve],
-                    [max(0.0, each.high - each.value) for _, each in curve],
-                ],
-                color=colour,
+                yerr=reach([each for _, each in curve]),
+                color=own.colour,
+                linestyle=own.dash,
+                marker=own.marker,
+                markersize=5,
                 capsize=2.5,
                 elinewidth=1,
-                label=shorten(server),
+                label=legend[server],
             )
             for load, each in curve:
                 text = f"{server} at {load:g}: {each.value:,.1f} [{each.low:,.1f}, {each.high:,.1f}]"
-                axes.plot([load], [each.value], marker="o", markersize=5, color=colour, gid=drawn.tip(text))
+                axes.plot(
+                    [load],
+                    [each.value],
+                    marker=own.marker,
+                    markersize=5,
+                    color=own.colour,
+                    gid=drawn.tip(text),
+                )
         if target is not None:
-            axes.axhline(target, color=INK, linestyle=":", linewidth=1, label="target")
+            axes.axhline(target, color=INK, linestyle=":", linewidth=1, label=legend[goal])
         axes.set_ylim(bottom=0)
         axes.set_xlabel(asked)
         axes.set_ylabel(axis)
-        drawn.figure.legend(loc="outside lower center", ncols=2)
+        drawn.legend()
         label = f"{title}, {axis} by {asked}: " + "; ".join(
             f"{server}: " + ", ".join(f"{each.value:,.1f} at {load:g}" for load, each in curve)
             for server, curve in curves.items()
         )
-        return Plot(title, "Bars are 95% intervals.", label, drawn.svg(name, label))
+        return Plot(title, f"Bars are 95% intervals.{explained(legend)}", label, drawn.svg(name, label))

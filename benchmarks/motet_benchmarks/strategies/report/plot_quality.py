@@ -1,4 +1,4 @@
-"""Plots of scores: by strategy, against what they cost, and by family."""
+"""Plots of quality: by strategy, against what it costs, and by family."""
 
 from __future__ import annotations
 
@@ -7,174 +7,187 @@ from collections.abc import Mapping
 from motet_benchmarks.statistics import Interval
 from motet_benchmarks.strategies.report import tables
 from motet_benchmarks.strategies.report.analysis import Analysis
-from motet_benchmarks.strategies.report.svg import COLOURS, INK, Plot, canvas, logarithmic, shorten
+from motet_benchmarks.strategies.report.labels import explained, labels
+from motet_benchmarks.strategies.report.quality import COSTS, Quality
+from motet_benchmarks.strategies.report.svg import FIRST, INK, Look, Plot, canvas, logarithmic, look
 
 #: The most families that have bars.
 FAMILIES = 12
 
-#: The cost figures that scores are plotted against, and what an axis calls them.
-COSTS = {"forwards": "tokens computed for an answer", "generated": "tokens generated for an answer"}
+#: The most letters of a row's label, beside which a plot needs its place.
+ROW = 22
 
 
-def colours(found: Analysis, task: str) -> dict[str, str]:
-    """The colour of each strategy that plots of a task tell apart; the first has the text's own."""
+def looks(found: Analysis, task: str) -> dict[str, Look]:
+    """The look of each strategy that plots of a task tell apart; the first has the text's own colour."""
     shown = found.shown(task)
     others = [name for name in shown if name != found.table.first]
-    named = dict(zip(others, COLOURS, strict=False))
-    return {found.table.first: INK, **named} if found.table.first in shown else named
+    named = {name: look(place) for place, name in enumerate(others)}
+    return {found.table.first: FIRST, **named} if found.table.first in shown else named
 
 
-def by_strategy(found: Analysis, task: str, metric: str, name: str) -> Plot:
-    """Every strategy's score with its interval, beside the first one's."""
-    lines = found.scored(task)
-    named = colours(found, task)
-    with canvas(height=1.1 + 0.24 * len(lines)) as drawn:
+def by_strategy(found: Analysis, by: Quality, name: str) -> Plot:
+    """Every strategy's quality with its interval, beside the first one's."""
+    named = looks(found, by.task)
+    first = found.table.first
+    rows = labels(by.marks, ROW)
+    with canvas(height=0.7 + 0.24 * len(by.marks)) as drawn:
         axes = drawn.figure.subplots()
-        for place, line in enumerate(lines):
-            assert line.score is not None
-            text = f"{line.strategy}: {tables.percent(line.score)} %"
+        for place, (strategy, mark) in enumerate(by.marks.items()):
             axes.errorbar(
-                [100 * line.score.value],
+                [mark.value],
                 [place],
-                xerr=_reach(line.score),
+                xerr=reach([mark]),
                 marker="o",
                 markersize=5,
                 elinewidth=1.4,
                 capsize=2.5,
-                color=named.get(line.strategy, INK),
-                alpha=1 if line.strategy in named else 0.55,
-            )[0].set_gid(drawn.tip(text))
-            if line.strategy == found.table.first:
-                axes.axvline(100 * line.score.value, color=INK, linestyle=":", linewidth=1)
-        axes.set_yticks(range(len(lines)), [shorten(line.strategy) for line in lines])
+                color=named[strategy].colour if strategy in named else INK,
+                alpha=1 if strategy in named else 0.55,
+            )[0].set_gid(drawn.tip(f"{strategy}: {by.said(strategy)}"))
+            if strategy == first:
+                axes.axvline(mark.value, color=INK, linestyle=":", linewidth=1)
+        axes.set_yticks(range(len(rows)), list(rows.values()))
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel(f"{metric}, %, with 95% intervals")
-        label = f"{metric} on {task} by strategy: " + "; ".join(
-            f"{line.strategy} {tables.percent(line.score)} %" for line in lines if line.score is not None
+        axes.set_xlabel(labels([by.axis], ROW)[by.axis])
+        label = f"{by.metric} on {by.task} by strategy: " + "; ".join(
+            f"{strategy} {by.said(strategy)}" for strategy in by.marks
         )
         return Plot(
-            f"{metric.capitalize()} by strategy",
-            f"The dotted line is {found.table.first}.",
+            f"{by.title} by strategy",
+            "With 95% intervals."
+            + (f" The dotted line is {first}." if first in by.marks else "")
+            + explained(rows),
             label,
             drawn.svg(name, label),
         )
 
 
-def against_cost(found: Analysis, task: str, metric: str, figure: str, name: str) -> Plot:
-    """Scores against a cost, with the Pareto front."""
-    lines, named = found.scored(task), colours(found, task)
-    best = found.front(task, figure)
-    at = {
-        line.strategy: (getattr(found.cost(task, line.strategy), figure), line.score)
-        for line in lines
-        if line.score is not None
+def against_cost(found: Analysis, by: Quality, figure: str, name: str) -> Plot:
+    """Quality against a cost, with the Pareto front."""
+    named, best = looks(found, by.task), by.fronts[figure]
+    costs: dict[str, Interval] = {
+        strategy: getattr(found.cost(by.task, strategy), figure) for strategy in by.marks
     }
-    with canvas(height=3.9) as drawn:
+    legend = labels([strategy for strategy in by.marks if strategy in named])
+    with canvas(height=2.9) as drawn:
         axes = drawn.figure.subplots()
-        for strategy, (cost, score) in at.items():
-            shown = strategy in named
-            text = f"{strategy}: {tables.percent(score)} % at {tables.figure(cost)} tokens"
+        for strategy, mark in by.marks.items():
+            cost, own = costs[strategy], named.get(strategy)
             axes.errorbar(
                 [cost.value],
-                [100 * score.value],
-                xerr=[[cost.value - cost.low], [cost.high - cost.value]],
-                yerr=_reach(score),
-                color=named.get(strategy, INK),
-                alpha=1 if shown else 0.35,
+                [mark.value],
+                xerr=reach([cost]),
+                yerr=reach([mark]),
+                color=INK if own is None else own.colour,
+                alpha=0.25 if own is None else 0.7,
                 elinewidth=0.8,
             )
             axes.plot(
                 [cost.value],
-                [100 * score.value],
-                marker="o" if strategy in best else "x",
-                markersize=6 if strategy in best else 5,
+                [mark.value],
+                marker="o" if own is None else own.marker,
+                markersize=4 if own is None else 7,
+                markerfacecolor=None if strategy in best else "none",
                 linestyle="none",
-                color=named.get(strategy, INK),
-                alpha=1 if shown else 0.5,
-                label=shorten(strategy) if shown else None,
-                gid=drawn.tip(text),
+                color=INK if own is None else own.colour,
+                alpha=0.4 if own is None else 0.9,
+                label=legend.get(strategy),
+                gid=drawn.tip(f"{strategy}: {by.said(strategy)} at {tables.figure(cost)} tokens"),
             )
-        front = sorted((at[strategy][0].value, 100 * at[strategy][1].value) for strategy in best)
-        front.append((max(cost.value for cost, _ in at.values()), front[-1][1]))
-        axes.step(
-            [x for x, _ in front], [y for _, y in front], where="post", color=INK, alpha=0.5, linewidth=1
-        )
-        if all(cost.value > 0 for cost, _ in at.values()):
-            logarithmic(axes)
+        front = sorted((costs[strategy].value, by.marks[strategy].value) for strategy in best)
+        if front:
+            front.append((max(cost.value for cost in costs.values()), front[-1][1]))
+            axes.step(*zip(*front, strict=True), where="post", color=INK, alpha=0.5, linewidth=1)
+        logarithmic(axes)
         axes.set_xlabel(COSTS[figure])
-        axes.set_ylabel(f"{metric}, %")
-        drawn.figure.legend(loc="outside lower center", ncols=2)
-        label = f"{metric} on {task} against {COSTS[figure]}. On the front: " + "; ".join(
-            f"{strategy}, {100 * at[strategy][1].value:.1f} % at {at[strategy][0].value:,.0f} tokens"
+        axes.set_ylabel(labels([by.axis])[by.axis])
+        drawn.legend()
+        label = f"{by.metric} on {by.task} against {COSTS[figure]}. On the front: " + "; ".join(
+            f"{strategy}, {by.brief(by.marks[strategy].value)} at {costs[strategy].value:,.0f} tokens"
             for strategy in best
         )
         return Plot(
-            f"{metric.capitalize()} against {figure}",
-            "Circles on the line are the front: no other strategy is as good for fewer tokens. Crosses are beaten."
+            f"{by.title} against {figure}",
+            "Filled, on the line: the front, where no other strategy is as good for fewer tokens. Hollow: beaten."
             + (
-                " Without a colour: strategies that the legend leaves out." if len(named) < len(lines) else ""
-            ),
+                " Small and grey: strategies that the legend leaves out."
+                if len(legend) < len(by.marks)
+                else ""
+            )
+            + explained(legend),
             label,
             drawn.svg(name, label),
         )
 
 
-def by_family(found: Analysis, task: str, metric: str, name: str) -> Plot:
-    """A bar for each family and shown strategy."""
-    named = colours(found, task)
+def by_family(found: Analysis, task: str, metric: str, name: str, table: str) -> Plot:
+    """A bar for each family and shown strategy; `table` is the id of the one that has all of them."""
+    named = looks(found, task)
     at = {
         (line.family, line.strategy): line.score
         for line in found.families
-        if line.task == task and line.score is not None
+        if line.task == task and line.score is not None and line.strategy in named
     }
     every = found.table.families(task)
-    families = _differing(every, {key: score.value for key, score in at.items() if key[1] in named})
+    families = _differing(every, {key: score.value for key, score in at.items()})
+    rows, legend = labels(families, ROW), labels(named)
     width = 0.8 / len(named)
-    with canvas(height=1.2 + 0.13 * len(families) * (len(named) + 1)) as drawn:
+    with canvas(height=0.7 + 0.075 * len(families) * (len(named) + 1)) as drawn:
         axes = drawn.figure.subplots()
-        for place, (strategy, colour) in enumerate(named.items()):
-            rows = [
-                (row, at[family, strategy]) for row, family in enumerate(families) if (family, strategy) in at
-            ]
-            for row, score in rows:
+        for place, (strategy, own) in enumerate(named.items()):
+            known = [row for row, family in enumerate(families) if (family, strategy) in at]
+            for row in known:
+                score = at[families[row], strategy]
                 where = row + (place - (len(named) - 1) / 2) * width
-                text = f"{strategy}, {families[row]}: {tables.percent(score)} %"
                 axes.barh(
                     [where],
                     [100 * score.value],
                     height=width,
-                    color=colour,
+                    color=own.colour,
                     alpha=0.85,
-                    label=shorten(strategy) if row == rows[0][0] else None,
-                )[0].set_gid(drawn.tip(text))
+                    label=legend[strategy] if row == known[0] else None,
+                )[0].set_gid(drawn.tip(f"{strategy}, {families[row]}: {tables.percent(score)} %"))
+                percent = Interval(100 * score.value, 100 * score.low, 100 * score.high)
                 axes.errorbar(
-                    [100 * score.value], [where], xerr=_reach(score), color=INK, elinewidth=0.7, alpha=0.6
+                    [percent.value], [where], xerr=reach([percent]), color=INK, elinewidth=0.7, alpha=0.6
                 )
-        axes.set_yticks(range(len(families)), [shorten(family, 18) for family in families])
+        axes.set_yticks(range(len(families)), list(rows.values()))
         axes.set_ylim(len(families) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
         axes.set_xlim(0, 100)
-        axes.set_xlabel(f"{metric}, %, with 95% intervals")
-        drawn.figure.legend(loc="outside lower center", ncols=2)
-        label = f"{metric} on {task} by family: " + "; ".join(
-            f"{family}: "
-            + ", ".join(
-                f"{each} {100 * at[family, each].value:.0f} %" for each in named if (family, each) in at
-            )
+        axes.set_xlabel(labels([f"{metric}, %"], ROW)[f"{metric}, %"])
+        drawn.legend()
+        spans = {
+            family: [100 * at[family, each].value for each in named if (family, each) in at]
             for family in families
+        }
+        label = f"{metric} on {task} by family, lowest and highest: " + "; ".join(
+            f"{family} {min(span):.0f} to {max(span):.0f} %" for family, span in spans.items() if span
         )
         return Plot(
-            f"{metric.capitalize()} by family",
-            "The strategies that are on the front or differ most; the table has all."
+            f"{metric[:1].upper()}{metric[1:]} by family",
+            "With 95% intervals; bars of a family stand in the legend's order. The strategies that are on the front or "
+            "differ most; the table has all."
             + (
                 f" The {len(families)} of {len(every)} families in which they differ most."
                 if len(families) < len(every)
                 else ""
-            ),
+            )
+            + explained(legend)
+            + explained(rows),
             label,
-            drawn.svg(name, label),
+            drawn.svg(name, label, table),
         )
+
+
+def reach(found: list[Interval]) -> list[list[float]]:
+    """What error bars take: how far intervals go below and above. One may end a hair inside its own value."""
+    return [
+        [max(0.0, each.value - each.low) for each in found],
+        [max(0.0, each.high - each.value) for each in found],
+    ]
 
 
 def _differing(families: list[str], scores: Mapping[tuple[str | None, str], float]) -> list[str]:
@@ -186,11 +199,3 @@ def _differing(families: list[str], scores: Mapping[tuple[str | None, str], floa
 
     chosen = sorted(families, key=spread, reverse=True)[:FAMILIES]
     return [family for family in families if family in chosen]
-
-
-def _reach(score: Interval) -> list[list[float]]:
-    """What an error bar takes, in percent; an interval may end a hair inside its own value."""
-    return [
-        [max(0.0, 100 * (score.value - score.low))],
-        [max(0.0, 100 * (score.high - score.value))],
-    ]

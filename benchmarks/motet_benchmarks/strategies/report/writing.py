@@ -24,7 +24,7 @@ def write(folder: Path) -> list[Path]:
     return replace(
         folder,
         {
-            "report.json": json.dumps(found.facts(), indent=1, allow_nan=False) + "\n",
+            "report.json": json.dumps(found.facts(), separators=(",", ":"), allow_nan=False) + "\n",
             "report.md": markdown(found, parts),
             "report.html": html(found, parts),
         },

@@ -1,8 +1,7 @@
-"""Made-up runs in folders, away from the repository's own results."""
+"""A made-up run in a folder."""
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ from motet_benchmarks.strategies.testing_runs import make_run, write_run
 
 #: A text and a name that would do harm wherever they aren't escaped.
 HOSTILE = '<script>document.title = "taken"</script><img src=x onerror="document.title=1">&amp;</pre>'
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    """Without a benchmarks/results to take other benchmarks from."""
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +31,5 @@ def written(tmp_path_factory) -> Path:
         for each in samples
     ]
     write_run(folder, run.model_copy(update={"strategies": strategies}), samples)
-    with contextlib.chdir(folder):
-        write(folder)
+    write(folder)
     return folder

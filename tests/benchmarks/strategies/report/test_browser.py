@@ -68,7 +68,8 @@ def test_plots_and_tables_are_there_and_seen(opened):
     assert min(sizes) > 80
     # Shapes are drawn where they can be seen, not only an empty frame.
     assert of(
-        page, "[...document.querySelectorAll('svg.plot')].every(e => e.querySelectorAll('path').length > 5)"
+        page,
+        "[...document.querySelectorAll('svg.plot')].every(e => e.querySelectorAll('path, use').length > 5)",
     )
     rows = of(page, "[...document.querySelectorAll('tbody')].map(each => each.rows.length)")
     assert len(rows) >= 6
@@ -79,20 +80,26 @@ def test_plots_and_tables_are_there_and_seen(opened):
 def test_a_page_says_what_its_plots_show_and_gives_no_id_twice(opened):
     page = opened(1280)
     said = of(page, "[...document.querySelectorAll('svg.plot')].map(each => each.getAttribute('aria-label'))")
-    assert all(len(each) > 40 for each in said)
+    assert all(40 < len(each) < 1200 for each in said)
     assert len(set(said)) == len(said)
     ids = of(page, "[...document.querySelectorAll('[id]')].map(each => each.id)")
     assert len(set(ids)) == len(ids)
+    tables = of(
+        page,
+        "[...document.querySelectorAll('[aria-describedby]')].map(each => "
+        "document.getElementById(each.getAttribute('aria-describedby')).tHead.textContent)",
+    )
+    assert [each.startswith("strategy") for each in tables] == [True]  # the one of families
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_nothing_is_wider_than_the_window(opened, width):
     page = opened(width)
     assert of(page, "document.documentElement.scrollWidth") <= width
     # What is wide is in a box of its own that scrolls.
     assert of(
         page,
-        "[...document.querySelectorAll('main *')].filter(each => !each.closest('.scroll, svg') && "
+        "[...document.querySelectorAll('main *')].filter(each => !each.closest('.scroll, .drawn') && "
         "each.getBoundingClientRect().right > innerWidth + 1).length",
     ) == 0  # fmt: skip
     assert of(
@@ -100,13 +107,40 @@ def test_nothing_is_wider_than_the_window(opened, width):
     )
 
 
-def test_text_of_plots_can_be_read_on_a_phone(opened):
-    page = opened(390)
-    heights = of(
+@pytest.mark.parametrize("width", [320, 360, 390, 768, 1280])
+def test_text_of_plots_is_as_large_as_that_of_the_page(opened, width):
+    page = opened(width)
+    sizes = of(
         page,
-        "[...document.querySelectorAll('svg.plot text')].map(each => each.getBoundingClientRect().height)",
+        "[...document.querySelectorAll('svg.plot text')].map(each => { const drawn = each.getScreenCTM(); "
+        "return parseFloat(getComputedStyle(each).fontSize) * Math.hypot(drawn.c, drawn.d); })",
     )
-    assert min(heights) >= 8
+    assert len(sizes) > 100
+    assert min(sizes) >= 11
+    assert max(sizes) <= 18
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_plots_hold_all_that_is_drawn_in_them(opened, width):
+    page = opened(width)
+    outside = of(
+        page,
+        "[...document.querySelectorAll('svg.plot')].flatMap(plot => { const box = plot.getBoundingClientRect(); "
+        "return [...plot.querySelectorAll('text')].filter(each => { const own = each.getBoundingClientRect(); "
+        "return own.left < box.left - 2 || own.right > box.right + 2 || own.bottom > box.bottom + 2; })"
+        ".map(each => each.textContent); })",
+    )
+    assert outside == []
+
+
+def test_names_of_rows_are_shown_whole(opened):
+    page = opened(1280)
+    cut = of(
+        page,
+        "[...document.querySelectorAll('tbody th, tbody th div')].filter(each => "
+        "each.scrollWidth > each.clientWidth + 1 || getComputedStyle(each).textOverflow == 'ellipsis').length",
+    )
+    assert cut == 0
 
 
 def test_nothing_is_logged_loaded_or_run_but_the_page_itself(opened, browser):
@@ -141,6 +175,48 @@ def test_a_heading_sorts_its_table_by_number(opened):
         page, "[...document.querySelector('tbody').rows].map(each => parseFloat(each.cells[1].textContent))"
     )
     assert again == sorted(cells)
+
+
+@pytest.mark.parametrize(
+    ("place", "cells", "falling"),
+    [
+        # The first column holds names, whatever they begin with; numbers within them count as such.
+        (0, ["best-of-4", "7b/a", "best-of-16", "10b/a"], ["best-of-16", "best-of-4", "10b/a", "7b/a"]),
+        (
+            1,
+            ["1.5e-03 [1, 2]", "–", "1.23e+03 [1, 2]", "2 [1, 3]"],
+            ["1.23e+03 [1, 2]", "2 [1, 3]", "1.5e-03 [1, 2]", "–"],
+        ),
+        (1, ["0.004", "< 0.001", "–", "0.250"], ["0.250", "0.004", "< 0.001", "–"]),
+        (1, ["12", "1,234", "≥ 56", "-7"], ["1,234", "≥ 56", "12", "-7"]),
+        (1, ["better", "worse", "better", "no"], ["worse", "no", "better", "better"]),
+    ],
+)
+def test_headings_sort_by_name_and_by_number(opened, place, cells, falling):
+    page = opened(1280)
+
+    def pressed() -> list[str]:
+        page.execute_script(f"document.querySelectorAll('thead th')[{place}].querySelector('button').click()")
+        return of(
+            page, f"[...document.querySelector('tbody').rows].map(each => each.children[{place}].textContent)"
+        )
+
+    page.execute_script(
+        "const body = document.querySelector('tbody'); while (body.rows.length > arguments[1].length) "
+        "body.rows[0].remove(); arguments[1].forEach((text, row) => "
+        "{ body.rows[row].children[arguments[0]].textContent = text; });",
+        place,
+        cells,
+    )
+    rising = [
+        *(each for each in reversed(falling) if each != "–"),
+        *(each for each in falling if each == "–"),
+    ]
+    if place == 0:
+        assert pressed() == rising
+        assert of(page, "document.querySelector('thead th').getAttribute('aria-sort')") == "ascending"
+    assert pressed() == falling
+    assert pressed() == rising
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -94,14 +94,49 @@ def test_a_load_has_its_latency_and_goodput_drawn(folder):
     assert "Load: per token" not in page
 
 
-def test_results_of_the_repository_are_taken_where_the_folder_has_none(folder, tmp_path):
-    results = tmp_path / "benchmarks/results"
-    results.mkdir(parents=True)
-    shutil.copy(RESULTS / "kernels-cpu.json", results)
-    text, page = pages(folder)
+def test_kernels_beside_the_runs_folder_are_taken_where_it_has_none(folder, monkeypatch):
+    shutil.copy(RESULTS / "kernels-cpu.json", folder.parent)
+    monkeypatch.chdir(folder)
+    write(Path("."))  # which has no parent of its own
+    text, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
     assert "## Kernels on CPU" in text
     assert "contrast_sample, eager" in page  # a row of the plot
     assert "mathdefault" not in page  # how matplotlib writes powers of ten for TeX
+    (folder / "kernels-cpu.json").write_text("{}")
+    text, _ = pages(folder)
+    assert "## Kernels on CPU" not in text
+    assert "Left out" in text
+
+
+def test_what_lies_in_the_working_directory_is_no_part_of_a_report(folder, tmp_path, monkeypatch):
+    results = tmp_path / "elsewhere/benchmarks/results"
+    results.mkdir(parents=True)
+    shutil.copy(RESULTS / "kernels-cpu.json", results)
+    (results / "load.json").write_text(load().model_dump_json())
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    text, _ = pages(folder)
+    assert "Kernels" not in text
+    assert "Serving" not in text
+
+
+def test_what_was_measured_elsewhere_says_so(folder, made):
+    run, samples = made
+    here = {"cpu": "a", "cores": 2, "gpus": [], "load": 0.1, "versions": {"motet": "1", "vllm": "2"}}
+    there = {"cpu": "a", "cores": 8, "gpus": ["H200"], "load": 9.0, "versions": {"motet": "1", "torch": "3"}}
+    write_run(folder, run.model_copy(update={"circumstances": here, "model": "toy"}), samples)
+    said = (
+        "Not measured as the strategies above: cores 8, not 2; gpus H200, not none; torch 3, not none; "
+        "vllm none, not 2."
+    )
+    for circumstances, cautioned in ((here, False), (there, True)):
+        measured = load().model_copy(update={"circumstances": circumstances})
+        (folder / "load.json").write_text(measured.model_dump_json())
+        text, page = pages(folder)
+        assert (f"\n- {said}\n" in text) is cautioned
+        assert (f'<p class="caution" role="note">{said}</p>' in page) is cautioned
+        assert "another model" not in text
+    write_run(folder, run, samples)
+    assert "- Of another model than the strategies above: toy.\n" in pages(folder)[0]
 
 
 def test_a_judges_win_rates_are_told(folder, made):
@@ -165,7 +200,8 @@ def test_kernel_results_say_how_many_times_as_long_others_take(tmp_path):
     found = section(tmp_path / "kernels-cpu.json")
     assert found.grids[0].rows[0][0] == "contrast all flat, 8 x 32,000"
     assert found.grids[0].rows[0][3].startswith("1 [0.9")
-    assert "eager 1.50" in found.plots[0].label
+    assert "contrast, eager 1.50 of 1" in found.plots[0].label
+    assert 'aria-describedby="kernels-table0"' in found.plots[0].svg
     (tmp_path / "kernels-cpu.json").write_text(json.dumps({**facts, "lines": []}))
     assert section(tmp_path / "kernels-cpu.json").plots == ()
     with pytest.raises(BenchmarkError, match="can't be read"):

@@ -9,6 +9,7 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
+from motet_benchmarks.results import Grid
 from motet_benchmarks.strategies.records import Strategy
 from motet_benchmarks.strategies.report import cli
 from motet_benchmarks.strategies.report.writing import write
@@ -82,6 +83,74 @@ def test_names_that_plots_could_stumble_over(tmp_path):
     assert all(name in page for name in ("$x^{", "中文模型 🎻", "_hidden"))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a|b",
+        "a\\|b",
+        "x\n\n# Injected",
+        "<!-- bench: end -->",
+        "<!-- and what follows",
+        "[x](http://x)",
+        "x\n| y",
+    ],
+)
+def test_no_name_breaks_the_summary(tmp_path, name):
+    skills = [(Strategy(name="first"), 0.0), (Strategy(name=name), 0.1)]
+    run_, samples = make_run(skills=skills, problems=6, tasks=("gym", f"task {name}"))
+    run_ = run_.model_copy(update={"refused": {"first": f"refused by {name}"}})
+    write(write_run(tmp_path, run_, [each for each in samples if each.strategy == name]))
+    page = (tmp_path / "report.md").read_text()
+    plain = make_run(
+        skills=[(Strategy(name="first"), 0.0), (Strategy(name="x"), 0.1)], problems=6, tasks=("gym", "y")
+    )
+    run_ = plain[0].model_copy(update={"refused": {"first": "refused"}})
+    write(write_run(tmp_path, run_, [each for each in plain[1] if each.strategy == "x"]))
+    other = (tmp_path / "report.md").read_text()
+    assert page.count("\n#") == other.count("\n#")
+    assert page.count("\n") == other.count("\n")
+    assert "<!--" not in page
+    assert "](" not in page.replace("\\](", "").replace("]\\(", "")
+    cells = [re.split(r"(?<!\\)(?:\\\\)*\|", line) for line in page.splitlines() if line.startswith("|")]
+    others = [line.split("|") for line in other.splitlines() if line.startswith("|")]
+    assert [len(each) for each in cells] == [len(each) for each in others]
+
+
+def test_a_summary_that_is_put_into_another_file_cannot_end_its_part():
+    grid = Grid("title", ("a", "<!-- bench: end -->"), (("x\ny", "< 0.001"), ("<b>", "1 <2")))
+    assert grid.markdown().splitlines() == [
+        "| a | &lt;!-- bench: end --> |",
+        "| --- | ---: |",
+        "| x y | < 0.001 |",
+        "| &lt;b> | 1 <2 |",
+    ]
+
+
+def test_messages_before_the_last_one_are_shown_with_the_worst_examples(tmp_path):
+    run_, samples = make_run(skills=FEW, problems=6)
+    context = (
+        {"role": "system", "content": f"End with {'thanks ' * 300}<b>"},
+        {"role": "user", "content": "Hi"},
+    )
+    write(write_run(tmp_path, run_, [each.model_copy(update={"context": context}) for each in samples]))
+    page = (tmp_path / "report.html").read_text()
+    said = page[page.index("Before it: system") : page.index('<p class="label">Prompt')]
+    assert "End with thanks thanks" in said
+    assert "more characters)" in said
+    assert "<b>" not in said
+    assert "Before it: user</p>\n<pre>Hi</pre>" in said
+
+
+def test_the_page_and_its_figures_are_no_larger_than_they_must_be(written):
+    assert "\n " not in (written / "report.json").read_text()
+    page = (written / "report.html").read_text()
+    plots = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(plots) >= 9
+    assert all("\n" not in plot for plot in plots)
+    assert sum(map(len, plots)) / len(plots) < 13_000
+    assert not any(re.search(r"\.\d\d", each) for plot in plots for each in re.findall(r' d="([^"]*)"', plot))
+
+
 def test_a_sweep_of_three_settings_is_left_to_the_table(tmp_path):
     points = [{"strength": a, "plausibility": b, "n": c} for a in (1, 2) for b in (0, 1) for c in (1, 2)]
     skills = [
@@ -110,7 +179,7 @@ def test_of_many_families_those_are_drawn_in_which_strategies_differ(tmp_path):
     assert "The 12 of 40 families in which they differ most." in page
     label = re.search(r'aria-label="(accuracy on gym by family[^"]*)"', page)
     assert label is not None
-    assert "gym-39: plain 0 %, same 100 %" in label[1]
+    assert "gym-39 0 to 100 %" in label[1]
     assert label[1].count("gym-") == 12
     # More families than strategies: a row for each.
     assert "| family | plain | same |" in (tmp_path / "report.md").read_text()
