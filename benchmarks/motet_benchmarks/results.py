@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: A sign that would begin a tag or a comment.
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
+#: What would make a line more than text: a heading, a quotation, a list, a block of code, a rule.
+_BLOCK = re.compile(r"#{1,6} |>|[-+*] |~~~|```|---")
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -62,7 +65,8 @@ class Grid:
 
 def marked(text: str) -> str:
     """What others wrote, as text of one line of Markdown: it begins no heading, no tag, no comment and no link."""
-    return _TAG.sub("&lt;", " ".join(text.split())).replace("](", "]\\(")
+    line = _TAG.sub("&lt;", " ".join(text.split())).replace("](", "]\\(")
+    return f"\\{line}" if _BLOCK.match(line) else line
 
 
 def check_folder(folder: Path, option: str = "--out") -> None:

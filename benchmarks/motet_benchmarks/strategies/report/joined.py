@@ -24,7 +24,7 @@ MACHINE = ("cpu", "cores", "gpus", "system")
 def joined(folder: Path, found: Analysis) -> list[Section]:
     """A section for the judgements in the run's folder, one for a load and one for each device's kernels.
 
-    The latter two are looked for in the folder and, where it has none, beside it, where `motet bench all` leaves them.
+    The latter two are looked for in the folder and, where it has none, beside it, where `motet bench all` leaves loads.
     A file that can't be read gets a section that says so: the rest of the page is as good without it.
     """
     sections = []
@@ -76,7 +76,12 @@ def served(path: Path, run: Analysis) -> Section:
     others = sorted({server.model for server in found.servers} - {run.table.run.model})
     return Section(
         "Serving under load",
-        (f"Measured by {found.command} on {where(found.circumstances)}.", *report.remarks(found)),
+        (
+            f"Measured by {found.command} on {where(found.circumstances)}.",
+            "Completed are the answers that ended while it was measured, those to requests of the warm-up among them: "
+            "they can be more than were offered.",
+            *report.remarks(found),
+        ),
         tuple(plot_load.plots(found)),
         tuple(report.grids(found)),
         cautions=(f"Of another model than the strategies above: {', '.join(others)}.",) if others else (),

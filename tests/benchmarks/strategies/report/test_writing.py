@@ -93,6 +93,8 @@ def test_names_that_plots_could_stumble_over(tmp_path):
         "<!-- and what follows",
         "[x](http://x)",
         "x\n| y",
+        "# Injected",
+        "> said",
     ],
 )
 def test_no_name_breaks_the_summary(tmp_path, name):
@@ -107,7 +109,7 @@ def test_no_name_breaks_the_summary(tmp_path, name):
     run_ = plain[0].model_copy(update={"refused": {"first": "refused"}})
     write(write_run(tmp_path, run_, [each for each in plain[1] if each.strategy == "x"]))
     other = (tmp_path / "report.md").read_text()
-    assert page.count("\n#") == other.count("\n#")
+    assert [len(re.findall(r"\n[-\s]*[#>]", each)) for each in (page, other)] == [other.count("\n#")] * 2
     assert page.count("\n") == other.count("\n")
     assert "<!--" not in page
     assert "](" not in page.replace("\\](", "").replace("]\\(", "")
