@@ -110,7 +110,7 @@ def against_cost(found: Analysis, by: Quality, figure: str, name: str) -> Plot:
         )
         return Plot(
             f"{by.title} against {figure}",
-            "Filled, on the line: the front, where no other strategy is as good for fewer tokens. Hollow: beaten."
+            "Filled, on the line: the front, where no other strategy is as good for fewer tokens. Hollow: the others."
             + (
                 " Small and grey: strategies that the legend leaves out."
                 if len(legend) < len(by.marks)
