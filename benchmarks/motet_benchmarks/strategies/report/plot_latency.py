@@ -6,15 +6,19 @@ from motet_benchmarks.strategies.report.analysis import Analysis
 from motet_benchmarks.strategies.report.labels import explained, labels
 from motet_benchmarks.strategies.report.latency import MEASURES, Measure, times
 from motet_benchmarks.strategies.report.plot_quality import looks
-from motet_benchmarks.strategies.report.svg import Plot, canvas
+from motet_benchmarks.strategies.report.svg import Plot, canvas, logarithmic
 
 #: The most points of a curve, as a page needs no more.
 POINTS = 200
 
+#: The least ratio of two medians for a logarithmic axis, on which the fast are told apart beside the slow.
+APART = 4
+
 
 def curves(found: Analysis, task: str, name: str) -> list[Plot]:
-    """The cumulative distribution of each kind of time that was measured."""
-    measured = {each.measure for each in found.latencies if each.task == task}
+    """The cumulative distribution of each kind of time that was measured of a strategy that plots show."""
+    shown = looks(found, task)
+    measured = {each.measure for each in found.latencies if each.task == task and each.strategy in shown}
     return [
         _curves(found, task, measure, f"{name}{place}")
         for place, measure in enumerate(MEASURES)
@@ -51,7 +55,11 @@ def _curves(found: Analysis, task: str, measure: Measure, name: str) -> Plot:
                 gid=drawn.tip(text),
             )
         axes.set_ylim(0, 1.01)
-        axes.set_xlim(left=0)
+        middles = [said[strategy].p50.value for strategy in named]
+        if max(middles) > APART * min(middles):
+            logarithmic(axes)
+        if axes.get_xscale() == "linear":
+            axes.set_xlim(left=0)
         axes.set_xlabel(
             f"milliseconds to the {measure.title}" if measure.key != "per_token" else "milliseconds"
         )

@@ -138,16 +138,17 @@ def canvas(height: float = 2.6) -> Iterator[Canvas]:
 
 def logarithmic(axes: Axes) -> None:
     """A logarithmic x axis where what is drawn spans enough of one for a few ticks, which are plain numbers."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
 
     low, high = axes.dataLim.intervalx
     if low <= 0 or high < 6 * low:
         return
     axes.set_xscale("log")
+    steps = (1, 2, 5) if high < 50 * low else (1, 3) if high < 1000 * low else (1,)
+    axes.xaxis.set_major_locator(LogLocator(subs=steps, numticks=7))
     # Powers of ten would be written in TeX.
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.minorticks_off()
 
 
 def _saved(figure: Figure) -> str:

@@ -41,6 +41,11 @@ def fractional(run: Run, sample: Sample) -> Sample:
     return sample.model_copy(update=dict.fromkeys(("prompt_tokens", "generated", "forwards"), count))
 
 
+def hidden(run: Run, sample: Sample) -> Sample:
+    """Times of tokens of the last strategy alone, which plots have no place for."""
+    return sample if sample.strategy == run.strategies[-1].name else same(first_token=None)(run, sample)
+
+
 def swept(*points: dict[str, float], sweep: str = "sweep") -> list[tuple[Strategy, float]]:
     return [
         FEW[0],
@@ -71,6 +76,10 @@ RUNS = {
     "very large and very small": (
         {},
         same(generated=10**13, forwards=10**15, seconds=1e-9, reward=1e12, first_token=1e9, per_token=1e-12),
+    ),
+    "a time that no strategy of a plot has": (
+        {"skills": [(Strategy(name=f"s{place}"), 0.1 * (place < 8)) for place in range(9)]},
+        hidden,
     ),
     "draws all alike": ({"draws": 3}, same(text="the same", score=1.0, reward=1.0)),
     "a sweep of one point": ({"skills": swept({"n": 4})}, None),
@@ -154,6 +163,21 @@ def test_names_of_a_sweep_over_two_settings_are_told_apart_in_every_plot(tmp_pat
     for plot in drawn:
         names = [text for text in texts(plot) if text.startswith("contrast")]
         assert len(set(names)) == len(names)
+
+
+def test_a_slow_strategy_leaves_fast_ones_to_be_told_apart(tmp_path):
+    def drawn(slower: float) -> list[str]:
+        run, samples = make_run(skills=FEW[:2], problems=12)
+        samples = [
+            each.model_copy(update={"seconds": each.seconds * slower}) if each.strategy == "same" else each
+            for each in samples
+        ]
+        write(write_run(tmp_path, run, samples))
+        page = (tmp_path / "report.html").read_text()
+        return texts(next(plot for plot in plots(page) if "whole answer" in (plot.get("aria-label") or "")))
+
+    assert "0" in drawn(1)
+    assert "0" not in drawn(20)  # of a logarithmic axis
 
 
 def test_curves_are_told_apart_by_more_than_colour(tmp_path):
