@@ -10,7 +10,7 @@ SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 #: A tenth of a unit is less than a fifth of a pixel at the widest that a plot is shown.
 _DIGITS = 1
 
-_NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 #: What the page's own style says of every plot, or what nothing depends on.
 _STYLED = frozenset({"font-family", "stroke-linejoin", "stroke-linecap"})
@@ -29,7 +29,7 @@ def _attributes(element: Element, font_size: str) -> None:
     for key in ("x", "y", "width", "height", "transform", "viewBox"):
         if key in element.attrib:
             element.set(key, _rounded(element.attrib[key]))
-    if element.get("transform", "").startswith("rotate(-0 "):
+    if element.get("transform", "").startswith("rotate(0 "):
         del element.attrib["transform"]
     if "d" in element.attrib:
         element.set("d", _path(element.attrib["d"]))
@@ -69,7 +69,11 @@ def _path(drawn: str) -> str:
 
 
 def _rounded(text: str) -> str:
-    return _NUMBER.sub(lambda found: f"{round(float(found[0]), _DIGITS) + 0.0:g}", text)
+    def short(found: re.Match[str]) -> str:
+        value = round(float(found[0]), _DIGITS) + 0.0  # not -0.0
+        return f"{value:.{_DIGITS}f}".removesuffix(".0")
+
+    return _NUMBER.sub(short, text)
 
 
 def _share(root: Element) -> None:
