@@ -61,7 +61,7 @@ def quality(found: Analysis, task: str, metric: str) -> Quality | None:
     rewards = {each.strategy: each.reward for each in found.likings if each.task == task}
     if not rewards:
         return None
-    fronts = {figure: _front(found, task, figure, rewards) for figure in COSTS}
+    fronts = {figure: found.front(task, figure) or _front(found, task, figure, rewards) for figure in COSTS}
     return Quality(task, f"reward by {found.table.run.judge or 'a judge'}", rewards, fronts, False)
 
 
