@@ -31,6 +31,9 @@ def by_strategy(found: Analysis, by: Quality, name: str) -> Plot:
     named = looks(found, by.task)
     first = found.table.first
     rows = labels(by.marks, ROW)
+    unfinished = [
+        found.named(by.task, strategy) for strategy in by.marks if found.unfinished(by.task, strategy)
+    ]
     with canvas(height=0.7 + 0.24 * len(by.marks)) as drawn:
         axes = drawn.figure.subplots()
         for place, (strategy, mark) in enumerate(by.marks.items()):
@@ -58,6 +61,7 @@ def by_strategy(found: Analysis, by: Quality, name: str) -> Plot:
             f"{by.title} by strategy",
             "With 95% intervals."
             + (f" The dotted line is {first}." if first in by.marks else "")
+            + (f" Unfinished: {'; '.join(unfinished)}." if unfinished else "")
             + explained(rows),
             label,
             drawn.svg(name, label),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from motet_benchmarks.statistics import Interval
-from motet_benchmarks.strategies.report import analysis, tables
+from motet_benchmarks.strategies.report import tables
 from motet_benchmarks.strategies.report.analysis import Analysis
 
 #: The cost figures that quality is plotted against, and what an axis calls them.
@@ -51,20 +51,13 @@ class Quality:
 
 def quality(found: Analysis, task: str, metric: str) -> Quality | None:
     """The scores on a task or else the rewards; none where there are neither."""
-    scores = {line.strategy: line.score for line in found.scored(task) if line.score is not None}
-    if scores:
-        marks = {
-            name: Interval(100 * score.value, 100 * score.low, 100 * score.high)
-            for name, score in scores.items()
-        }
-        return Quality(task, metric, marks, {figure: found.front(task, figure) for figure in COSTS}, True)
-    rewards = {each.strategy: each.reward for each in found.likings if each.task == task}
-    if not rewards:
+    marks, graded = found.marks(task), bool(found.scored(task))
+    if not marks:
         return None
-    fronts = {figure: found.front(task, figure) or _front(found, task, figure, rewards) for figure in COSTS}
-    return Quality(task, f"reward by {found.table.run.judge or 'a judge'}", rewards, fronts, False)
-
-
-def _front(found: Analysis, task: str, figure: str, marks: Mapping[str, Interval]) -> list[str]:
-    points = [(getattr(found.cost(task, name), figure).value, mark.value) for name, mark in marks.items()]
-    return [name for name, best in zip(marks, analysis.front(points), strict=True) if best]
+    if graded:
+        marks = {
+            name: Interval(100 * mark.value, 100 * mark.low, 100 * mark.high) for name, mark in marks.items()
+        }
+    else:
+        metric = f"reward by {found.table.run.judge or 'a judge'}"
+    return Quality(task, metric, marks, {figure: found.front(task, figure) for figure in COSTS}, graded)

@@ -68,6 +68,13 @@ def test_a_run_with_holes_has_a_page_that_says_so(tmp_path):
     assert "other has no grader" in page
 
 
+def test_a_plot_says_who_has_answered_only_some_problems(tmp_path):
+    run_, samples = make_run(skills=FEW, problems=4)
+    write(write_run(tmp_path, run_, samples[:-1]))
+    page = (tmp_path / "report.html").read_text()
+    assert "The dotted line is plain. Unfinished: better (3 of 4 problems)." in page
+
+
 def test_one_problem_and_one_strategy_are_enough(tmp_path):
     write(write_run(tmp_path, *make_run(skills=FEW[:1], problems=1)))
     assert "Highest accuracy: plain" in (tmp_path / "report.md").read_text()
