@@ -65,7 +65,7 @@ class Grid:
 
 def marked(text: str) -> str:
     """What others wrote, as text of one line of Markdown: it begins no heading, no tag, no comment and no link."""
-    line = _TAG.sub("&lt;", " ".join(text.split())).replace("](", "]\\(")
+    line = _line(text)
     return f"\\{line}" if _BLOCK.match(line) else line
 
 
@@ -139,4 +139,8 @@ def show(grids: Sequence[Grid], paths: Sequence[Path]) -> None:
 
 def _cell(text: str) -> str:
     """In a table a bar would begin the next cell, whatever stands before it."""
-    return marked(text.replace("\\", "\\\\")).replace("|", "\\|")
+    return _line(text.replace("\\", "\\\\")).replace("|", "\\|")
+
+
+def _line(text: str) -> str:
+    return _TAG.sub("&lt;", " ".join(text.split())).replace("](", "]\\(")
