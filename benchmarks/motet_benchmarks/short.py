@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.files import replace, replace_folder
+from motet_benchmarks.files import mend_folder, replace, replace_folder
 from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.options import RESULTS, Out, Seed, complaints
 from motet_benchmarks.results import Grid, check_folder, show
@@ -66,6 +66,7 @@ def _measure(out: Path, count: int, seconds: float, seed: int, where: Circumstan
     # Beside, as the run of an earlier day would only be gone on with.
     beside = out / f".{FOLDER}.new"
     shutil.rmtree(beside, ignore_errors=True)
+    mend_folder(out / FOLDER)
     plan = Plan(
         wanted=wanted(BUNDLED, sweeps=SWEEPS, default=BUNDLED),
         tasks=tuple(tasks_of(["gym"], Choosing(count=count, seed=seed))),

@@ -11,7 +11,7 @@ from pathlib import Path
 from motet_benchmarks.endpoint import Endpoint
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.progress import Steps
-from motet_benchmarks.results import show
+from motet_benchmarks.results import marked, show
 from motet_benchmarks.strategies.judging_report import LEGEND, Verdicts, grids, verdicts
 from motet_benchmarks.strategies.judging_session import Judging, judge_of, load, questions, sampled
 from motet_benchmarks.strategies.reading import Recorded, read
@@ -66,7 +66,11 @@ def publish(folder: Path, found: Sequence[Verdicts]) -> None:
     """Writes and shows the verdicts, and the run's report with them. Raises BenchmarkError where it can't."""
     first = found[0].rate.against
     tables = grids(first, found)
-    parts = ["# Judged", LEGEND, *(part for grid in tables for part in (f"## {grid.title}", grid.markdown()))]
+    parts = [
+        "# Judged",
+        LEGEND,
+        *(part for grid in tables for part in (f"## {marked(grid.title)}", grid.markdown())),
+    ]
     facts = {"first": first, "verdicts": [asdict(one) for one in found]}
     content = {
         "judge.json": json.dumps(facts, indent=1, allow_nan=False) + "\n",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from motet_benchmarks.comparisons import LEVEL
-from motet_benchmarks.results import Grid
+from motet_benchmarks.results import Grid, marked
 from motet_benchmarks.statistics import Interval
 from motet_benchmarks.strategies.compare import Change, changes, differing
 from motet_benchmarks.strategies.reading import read
@@ -30,8 +30,8 @@ def compare(before: Path, after: Path, out: Path) -> tuple[list[Grid], list[Path
             "# Two runs",
             f"`{before}` and then `{after}`. Differences are the second less the first, with 95% intervals.",
             "Apart from chance they differ in this:" if notes else "They were asked alike on the same machine.",
-            "\n".join(f"- {' '.join(note.split())}" for note in notes),
-            *(text for each in grids for text in (f"## {each.title}", each.markdown())),
+            "\n".join(f"- {marked(note)}" for note in notes),
+            *(text for each in grids for text in (f"## {marked(each.title)}", each.markdown())),
             "Where both runs have the same problems, at least half of either's, they are compared problem by problem, "
             "else mean by mean. p-values are two-sided and corrected for the number of comparisons of the same figure "
             f"by Benjamini and Hochberg; what stays above {LEVEL:g} is called noise. Seconds also differ by what else "

@@ -13,6 +13,7 @@ from motet_benchmarks.results import Grid, marked
 from motet_benchmarks.strategies.records import TaskRecord
 from motet_benchmarks.strategies.report import plot_latency, plot_quality, plot_sweeps, summary, tables
 from motet_benchmarks.strategies.report.analysis import Analysis
+from motet_benchmarks.strategies.report.cautions import cautions
 from motet_benchmarks.strategies.report.examples import Example, cut, examples
 from motet_benchmarks.strategies.report.quality import COSTS, quality
 from motet_benchmarks.strategies.report.svg import Plot
@@ -68,6 +69,7 @@ def html(found: Analysis, parts: Sequence[Section]) -> str:
     return environment.get_template("page.html").render(
         found=found,
         summary=summary,
+        cautions=cautions(found),
         sections=parts,
         style=style,
         script=script,
@@ -83,7 +85,7 @@ def markdown(found: Analysis, parts: Sequence[Section]) -> str:
         marked(summary.asked(found)),
         marked(f"{run.command}, on {summary.where(run.circumstances)}."),
         "Plots and answers side by side are in `report.html`, all figures in `report.json`.",
-        _bullets(summary.cautions(found)),
+        _bullets(cautions(found)),
     ]
     for part in parts:
         lines += [f"## {marked(part.title)}", _bullets((*part.cautions, *part.findings))]

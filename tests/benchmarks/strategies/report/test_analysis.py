@@ -12,7 +12,8 @@ from motet_benchmarks.strategies.reading import Recorded
 from motet_benchmarks.strategies.records import Run, Sample, Strategy
 from motet_benchmarks.strategies.report import tables
 from motet_benchmarks.strategies.report.analysis import OF_SWEEP, SHOWN, Analysis, analyse
-from motet_benchmarks.strategies.report.summary import cautions, findings, methods
+from motet_benchmarks.strategies.report.cautions import cautions
+from motet_benchmarks.strategies.report.summary import findings, methods
 from motet_benchmarks.strategies.testing_runs import make_run, strategies
 
 FEW = strategies()[:4]  # plain, same, worse, better
@@ -192,3 +193,19 @@ def test_what_changed_between_sittings_is_told():
     run, samples = make_run(skills=FEW[:2], problems=5)
     run = run.model_copy(update={"changed": ("concurrency: 16, then 4",)})
     assert any("concurrency: 16, then 4" in said for said in cautions(analysed(run, samples)))
+
+
+def test_answers_that_were_cut_off_and_prompts_that_were_known_are_told():
+    run, samples = make_run(skills=strategies()[:3], problems=40)
+    run = run.model_copy(update={"tokens": 30, "salted": False})
+    cut = [
+        sample.model_copy(update={"finish": "length" if sample.strategy == "worse" else "stop"})
+        for sample in samples
+    ]
+    said = " ".join(cautions(analyse(Recorded(run, tuple(cut), torn=False))))
+    assert "worse: 100% of its answers to gym were cut off at 30 tokens" in said
+    assert "plain: " not in said
+    assert "can't be told to keep strategies' prompts apart" in said
+    apart = run.model_copy(update={"salted": True})
+    whole = [sample.model_copy(update={"finish": "stop"}) for sample in samples]
+    assert cautions(analyse(Recorded(apart, tuple(whole), torn=False))) == []

@@ -16,9 +16,9 @@ from motet_benchmarks.strategies.figures import (
 )
 from motet_benchmarks.strategies.reading import Recorded
 from motet_benchmarks.strategies.report.analysis import analyse, front
+from motet_benchmarks.strategies.report.cautions import cautions
 from motet_benchmarks.strategies.report.examples import LONGEST, PROBLEMS, cut, examples
 from motet_benchmarks.strategies.report.latency import SECONDS, quantile
-from motet_benchmarks.strategies.report.summary import cautions
 from motet_benchmarks.strategies.spending import costs
 from motet_benchmarks.strategies.testing_runs import FAMILIES, make_run, strategies
 
