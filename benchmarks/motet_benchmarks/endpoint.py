@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
+import re
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 
-from motet_benchmarks.errors import BenchmarkError, Refused
+from motet_benchmarks import refusals
+from motet_benchmarks.errors import BenchmarkError, Unreachable
 from motet_benchmarks.machine import without_secrets
 
 #: Longest waits for an answer and for a connection. Long, since an engine that shares a few cores with its client can
 #: keep it from running for many seconds: that belongs to what is measured and is no reason to give up.
 REQUEST_SECONDS = 900.0
 CONNECT_SECONDS = 180.0
-#: A connection that was refused is tried again, for nothing has been asked yet. No request is ever sent twice.
+#: The same for the list of models, with which a benchmark begins: an address where nobody is should be told soon.
+CONTACT_SECONDS = 30.0
+#: A connection that was refused is tried again, for nothing has been asked yet. No request is sent twice.
 CONNECT_RETRIES = 2
 #: Where a key comes from that the endpoints want. Keys for other services stay at home: a URL may lead anywhere.
 KEY_VARIABLE = "MOTET_API_KEY"
 
 T = TypeVar("T")
+
+
+def authorization(variable: str = KEY_VARIABLE) -> dict[str, str]:
+    """The header for the key that the environment has in `variable`; none where it has none.
+
+    Raises BenchmarkError, which doesn't show it, for a key that no header can hold.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not re.fullmatch("[ -~]*", key):
+        raise BenchmarkError(f"{variable}: holds characters that no key has, of several lines or not ASCII")
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +60,18 @@ class Answer:
 class Endpoint:
     """One server at `url`, with or without a closing /v1; to be entered before it is asked.
 
-    Requests are greedy, but for those of `post`. The key in MOTET_API_KEY goes along, if there is one, and in its
-    place a name and password that the URL has. `url` is without them.
+    Requests are greedy, but for those of `post`. The key in MOTET_API_KEY, or another variable, goes along, if there is
+    one, and in its place a name and password that the URL has. `url` is without them. Proxies of the environment aren't
+    used.
     """
 
-    def __init__(self, url: str, *, model: str | None = None) -> None:
+    def __init__(self, url: str, *, model: str | None = None, key: str = KEY_VARIABLE) -> None:
+        """`key` names the variable. Raises BenchmarkError where what it holds can't be a key."""
         self._asked = url.rstrip("/").removesuffix("/v1")
         self.url = without_secrets(self._asked)
         self._model = model
-        key = os.environ.get(KEY_VARIABLE)
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._key = key
+        self._headers = authorization(key)
         self._client: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -62,15 +79,14 @@ class Endpoint:
             self._client = httpx.AsyncClient(
                 base_url=self._asked,
                 headers=self._headers,
-                timeout=httpx.Timeout(REQUEST_SECONDS, connect=CONNECT_SECONDS),
+                timeout=_timeout(REQUEST_SECONDS, CONNECT_SECONDS),
                 transport=httpx.AsyncHTTPTransport(
                     retries=CONNECT_RETRIES,
                     # Every request has a connection of its own: one that idled might be closed by the server in the
                     # moment it is used again, and nobody could tell whether that request had been answered.
                     limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-                    # A proxy set for the outside world must not stand between us and a server on this machine.
-                    trust_env=False,
                 ),
+                # A proxy set for the outside world must not stand between us and a server on this machine.
                 trust_env=False,
             )
         except httpx.InvalidURL as problem:
@@ -98,7 +114,7 @@ class Endpoint:
 
     async def models(self) -> list[str]:
         """The names under /v1/models. Raises BenchmarkError where there are none."""
-        payload = await self._request("GET", "/v1/models")
+        payload = await self._request("GET", "/v1/models", seconds=CONTACT_SECONDS)
         try:
             return [str(payload["data"][0]["id"]), *(str(model["id"]) for model in payload["data"][1:])]
         except (KeyError, IndexError, TypeError):
@@ -168,30 +184,43 @@ class Endpoint:
             raise BenchmarkError(f"{self.url}{path}: answered without the contrast it was asked for")
         return answer
 
-    async def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        seconds: float = REQUEST_SECONDS,
+    ) -> Any:
         if self._client is None:
             raise RuntimeError("enter the endpoint before asking it")
+        connect = min(seconds / 2, CONNECT_SECONDS)
+        async with self._told(path, seconds, connect):
+            response = await self._client.request(method, path, json=body, timeout=_timeout(seconds, connect))
+        return refusals.read(f"{self.url}{path}", response, self._key)
+
+    @asynccontextmanager
+    async def _told(
+        self, path: str, seconds: float = REQUEST_SECONDS, connect: float = CONNECT_SECONDS
+    ) -> AsyncIterator[None]:
+        """Says in a sentence what keeps an answer inside from coming, which may take so many seconds altogether."""
         try:
-            response = await self._client.request(method, path, json=body)
-        except httpx.TimeoutException:
-            raise BenchmarkError(f"{self.url}{path}: no answer within {REQUEST_SECONDS:.0f} s") from None
+            async with asyncio.timeout(seconds):
+                yield
+        except httpx.ConnectTimeout:
+            raise BenchmarkError(f"{self.url} doesn't answer: no connection within {connect:g} s") from None
+        except (httpx.TimeoutException, TimeoutError):
+            raise BenchmarkError(f"{self.url}{path}: no answer within {seconds:g} s") from None
         except httpx.HTTPError as problem:
-            raise BenchmarkError(
-                f"{self.url} doesn't answer: {str(problem) or type(problem).__name__}"
+            sentence = f"{self.url} doesn't answer: {str(problem) or type(problem).__name__}"
+            raise (Unreachable if isinstance(problem, httpx.ConnectError) else BenchmarkError)(
+                sentence
             ) from None
-        try:
-            payload = response.json()
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            raise BenchmarkError(
-                f"{self.url}{path}: status {response.status_code}, not JSON: {response.text[:200]!r}"
-            ) from None
-        if response.status_code >= 400:
-            error = payload.get("error", payload) if isinstance(payload, dict) else payload
-            said = error.get("message", error) if isinstance(error, dict) else error
-            raise Refused(
-                f"{self.url}{path}: refused with {response.status_code}: {said}", response.status_code
-            )
-        return payload
+
+
+def _timeout(seconds: float, connect: float) -> httpx.Timeout:
+    """So long for the next bytes of an answer, and for a connection with all its retries."""
+    return httpx.Timeout(seconds, connect=connect / (1 + CONNECT_RETRIES))
 
 
 async def together(jobs: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +12,8 @@ from typing import Any, Self
 import httpx
 
 from motet_benchmarks.adapters.samples import LISTING, Reply
-from motet_benchmarks.endpoint import CONNECT_SECONDS, KEY_VARIABLE
+from motet_benchmarks.endpoint import CONNECT_SECONDS, authorization
+from motet_benchmarks.events import events
 
 #: The longest wait for the next bytes; more counts as a failed request.
 REQUEST_SECONDS = 300.0
@@ -58,10 +57,9 @@ class Asker:
     ) -> None:
         self.tell = tell
         self._clock = clock
-        key = os.environ.get(KEY_VARIABLE)
         self._client = httpx.AsyncClient(
             base_url=url.rstrip("/").removesuffix("/v1"),
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+            headers=authorization(),
             timeout=httpx.Timeout(REQUEST_SECONDS, connect=CONNECT_SECONDS),
             # No retries: what fails once has failed. No connection is used twice, see ``Endpoint``.
             transport=transport
@@ -103,7 +101,7 @@ class Asker:
                     problem = f"status {response.status_code}: {_said(response)}"
                 else:
                     version = response.headers.get(HEADER)
-                    async for event in _events(response):
+                    async for event in events(response):
                         problem = problem or _refusal(event, version)
                         fresh = _tokens(event)
                         if fresh and first is None:
@@ -145,13 +143,6 @@ def read_listing(answer: Any) -> Listing:
     """What GET /v1/adapters answers. Raises LookupError, TypeError for what isn't that."""
     loaded = sum(version["state"] in HELD for adapter in answer["data"] for version in adapter["versions"])
     return Listing(loaded, int(answer["max_loaded"]), str(answer["store"]))
-
-
-async def _events(response: httpx.Response) -> Any:
-    async for line in response.aiter_lines():
-        data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
-        if data and data != "[DONE]":
-            yield json.loads(data)
 
 
 def _tokens(event: Any) -> list[int]:

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-import json
+import re
+import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
 from typing import Any
 
 import httpx
 
-from motet_benchmarks.endpoint import REQUEST_SECONDS, Endpoint
+from motet_benchmarks import refusals
+from motet_benchmarks.endpoint import KEY_VARIABLE, Endpoint
 from motet_benchmarks.errors import BenchmarkError, Refused
+from motet_benchmarks.events import events
+from motet_benchmarks.strategies.patience import Patience
 
 CHAT = "/v1/chat/completions"
 #: Who owns the models of a vLLM server, as it says.
 VLLM = ("vllm", "motet")
+#: What is raised where an answer lacks something that OpenAI's have.
+UNREADABLE = (LookupError, TypeError, AttributeError, ValueError, RecursionError)
+#: Fields that ask for a stream, from the best way to none at all: an endpoint may refuse the second field, or both.
+WAYS: tuple[Mapping[str, Any], ...] = (
+    {"stream": True, "stream_options": {"include_usage": True}},
+    {"stream": True},
+    {},
+)
+_UNSTREAMED = len(WAYS) - 1
+_ABOUT_STREAMS = re.compile(r"\bstream(_options|ing|s)?\b", re.IGNORECASE)
 _EVENTS = "text/event-stream"
-_DATA, _DONE = "data:", "[DONE]"
 #: Where a message holds text that was generated; reasoning is no part of the answer, but its tokens come first.
 _TEXTS = ("content", "reasoning", "reasoning_content")
 
@@ -28,8 +43,11 @@ class Said:
 
     text: str = ""
     prompt_tokens: int = 0
+    """Zero where a stream tells no usage."""
     completion_tokens: int = 0
     """As the usage counts them: with best-of those of all candidates."""
+    counted: bool = False
+    """Whether they are the pieces of a stream that tells no usage."""
     finish: str = "stop"
     motet: dict[str, Any] = field(default_factory=dict)
     """What a motet server says it applied."""
@@ -42,11 +60,50 @@ class Said:
     """Parts of a stream that brought text."""
 
 
-class StreamingEndpoint(Endpoint):
-    """An endpoint whose answers are timed token by token where it streams them."""
+def pace(said: Said, tokens: int, *, at_once: bool) -> float | None:
+    """Seconds for each token of a streamed answer after its first; None where that can't be told.
 
-    _streams = True
-    """Until it refuses a stream for being one."""
+    Args:
+        said: the answer.
+        tokens: of it.
+        at_once: whether it was streamed when all of it was there, as best-of's are.
+    """
+    if at_once or said.first is None or said.last is None or said.pieces < 2 or tokens < 2:
+        return None
+    return (said.last - said.first) / (tokens - 1)
+
+
+class StreamingEndpoint(Endpoint):
+    """An endpoint whose answers are timed token by token where it streams them.
+
+    A request that it had no time for is asked again, as long as `patience` says. What a user should know of this, and
+    that it refuses streams, is told on stderr in the end.
+    """
+
+    def __init__(
+        self, url: str, *, model: str | None = None, key: str = KEY_VARIABLE, patience: Patience | None = None
+    ) -> None:
+        super().__init__(url, model=model, key=key)
+        self._patience = Patience() if patience is None else patience
+        self._way = 0
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await super().__aexit__(kind, error, trace)
+        for remark in self.remarks():
+            print(f"{self.url}: {remark}", file=sys.stderr)
+
+    def remarks(self) -> list[str]:
+        """What a user should know of how it was asked."""
+        found = [] if self.streams else ["refuses streams, so that the times of tokens aren't measured"]
+        waited = self._patience.remark()
+        return found if waited is None else [*found, waited]
+
+    @property
+    def streams(self) -> bool:
+        """Whether it hasn't refused streams so far."""
+        return self._way < _UNSTREAMED
 
     async def salted(self) -> bool:
         """Whether its cached prefixes can be kept apart by `cache_salt`, which vLLM knows and others may refuse.
@@ -59,74 +116,80 @@ class StreamingEndpoint(Endpoint):
         except (KeyError, IndexError, TypeError, AttributeError):
             return False
 
+    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The JSON answer to ``body``, whatever it asks. Raises BenchmarkError if the endpoint refuses."""
+        return await self._patience.ask(partial(super().post, path, body))
+
     async def say(self, body: Mapping[str, Any], *, stream: bool = True) -> Said:
-        """The first choice of the answer to ``body``.
+        """The first choice of the answer to ``body``, timed from when it was last asked.
 
         Where the endpoint answers a request for a stream in one piece, that is taken as it is; where it refuses
-        streams, nothing is streamed from then on.
+        streams, or to count their tokens, and serves the same request without, so are all from then on.
 
         Raises:
             Refused: the endpoint answers with an error.
-            BenchmarkError: it doesn't answer, breaks off, or its answer isn't OpenAI's.
+            BenchmarkError: it doesn't answer, breaks off, or its answer isn't OpenAI's; or JSON can't hold ``body``.
         """
-        if not (stream and self._streams):
-            return await self._say(dict(body))
-        try:
-            return await self._say({**body, "stream": True, "stream_options": {"include_usage": True}})
-        except Refused as refusal:
-            if refusal.status not in (400, 422) or "stream" not in str(refusal):
-                raise
-        said = await self._say(dict(body))
-        self._streams = False
-        return said
+        way = self._way if stream else _UNSTREAMED
+        while True:
+            try:
+                said = await self._patience.ask(partial(self._say, {**body, **WAYS[way]}))
+            except Refused as refusal:
+                about_streams = refusal.status in (400, 422) and _ABOUT_STREAMS.search(refusal.said)
+                if way == _UNSTREAMED or not about_streams:
+                    raise
+                way += 1
+            else:
+                if stream:
+                    self._way = max(self._way, way)
+                return said
 
     async def _say(self, asked: dict[str, Any]) -> Said:
         if self._client is None:
             raise RuntimeError("enter the endpoint before asking it")
-        said, begun = Said(), time.perf_counter()
         try:
-            async with self._client.stream("POST", CHAT, json=asked) as response:
-                if response.status_code < 400 and response.headers.get("content-type", "").startswith(
-                    _EVENTS
-                ):
+            request = self._client.build_request("POST", CHAT, json=asked)
+        except ValueError as problem:
+            raise BenchmarkError(f"JSON can't hold the request: {problem}") from None
+        said, begun = Said(), time.perf_counter()
+        async with self._told(CHAT):
+            response = await self._client.send(request, stream=True)
+            try:
+                kind = response.headers.get("content-type", "")
+                if response.status_code < 400 and kind.startswith(_EVENTS):
                     await self._listen(said, response, begun)
                 else:
-                    self._read(said, response.status_code, await response.aread())
-        except httpx.TimeoutException:
-            raise BenchmarkError(f"{self.url}{CHAT}: no answer within {REQUEST_SECONDS:.0f} s") from None
-        except httpx.HTTPError as problem:
-            raise BenchmarkError(
-                f"{self.url} doesn't answer: {str(problem) or type(problem).__name__}"
-            ) from None
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as problem:
-            raise BenchmarkError(f"{self.url}{CHAT}: not an OpenAI answer: {problem!r}") from None
+                    await response.aread()
+                    self._read(said, response)
+            except UNREADABLE as problem:
+                raise BenchmarkError(f"{self.url}{CHAT}: not an OpenAI answer: {problem!r}") from None
+            finally:
+                await response.aclose()
         said.seconds = time.perf_counter() - begun
         # Half a character, which JSON can hold and no file can. Two halves may have come in two pieces.
         said.text = said.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return said
 
-    def _read(self, said: Said, status: int, content: bytes) -> None:
+    def _read(self, said: Said, response: httpx.Response) -> None:
         """An answer in one piece."""
-        try:
-            payload = json.loads(content)
-        except ValueError:
-            raise BenchmarkError(
-                f"{self.url}{CHAT}: status {status}, not JSON: {content[:200].decode(errors='replace')!r}"
-            ) from None
-        if status >= 400:
-            raise self._refused(payload, status)
+        payload = refusals.read(f"{self.url}{CHAT}", response, self._key)
         choice = payload["choices"][0]
         said.text = str(choice["message"].get("content") or "")
         said.finish = str(choice.get("finish_reason") or said.finish)
         said.motet = dict(payload.get("motet") or {})
+        if not payload.get("usage"):
+            raise BenchmarkError(
+                f"{self.url}{CHAT}: the answer has no `usage`, so that nobody knows how many tokens it has; only "
+                "those of streams can be counted"
+            )
         _count(said, payload["usage"])
 
     async def _listen(self, said: Said, response: httpx.Response, begun: float) -> None:
-        counted = ended = False
-        async for payload in self._payloads(response):
+        told = ended = False
+        async for payload in events(response):
             now = time.perf_counter() - begun
             if isinstance(payload, dict) and "error" in payload:
-                raise self._refused(payload, 500)
+                raise refusals.refused(f"{self.url}{CHAT}", payload, self._key)
             said.motet |= payload.get("motet") or {}
             for choice in payload["choices"][:1]:
                 delta = choice.get("delta") or {}
@@ -139,24 +202,11 @@ class StreamingEndpoint(Endpoint):
                     said.last = now
             if payload.get("usage"):
                 _count(said, payload["usage"])
-                counted = True
+                told = True
         if not ended:
             raise BenchmarkError(f"{self.url}{CHAT}: the stream broke off before the answer's end")
-        if not counted:
-            raise BenchmarkError(f"{self.url}{CHAT}: streams tell no usage; ask with --no-stream")
-
-    async def _payloads(self, response: httpx.Response) -> AsyncIterator[Any]:
-        async for line in response.aiter_lines():
-            content = line.removeprefix(_DATA).strip()
-            if line.startswith(_DATA) and content != _DONE:
-                yield json.loads(content)
-
-    def _refused(self, payload: Any, status: int) -> Refused:
-        error = payload.get("error", payload) if isinstance(payload, dict) else payload
-        said = error.get("message", error) if isinstance(error, dict) else error
-        code = error.get("code") if isinstance(error, dict) else None
-        status = code if isinstance(code, int) and 400 <= code < 600 else status
-        return Refused(f"{self.url}{CHAT}: refused with {status}: {said}", status)
+        if not told:
+            said.completion_tokens, said.counted = said.pieces, True
 
 
 def _count(said: Said, usage: Mapping[str, Any]) -> None:
