@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Iterator, Sequence
@@ -62,6 +63,20 @@ def moments(turn: Turn, seed: int) -> list[float]:
     ]
 
 
+def later(turn: Turn, seed: int) -> Iterator[float]:
+    """When more come at the last rate of an open turn, after its measured part and without end.
+
+    Drawn apart, so that what is measured doesn't depend on how many of these there are. Raises ValueError for a closed
+    loop.
+    """
+    if turn.end is None:
+        raise ValueError("in a closed loop nothing is due at a time of its own")
+    rng, moment = random.Random(f"{seed} {turn.number} later"), turn.seconds
+    while True:
+        moment += rng.expovariate(turn.end)
+        yield moment
+
+
 def orders(turn: Turn, shares: Sequence[float], prompts: Prompts, seed: int) -> Iterator[Order]:
     """A turn's orders without end: members drawn by their shares, each order with the next prompt."""
     rng = random.Random(f"{seed} {turn.number} orders")
@@ -70,10 +85,9 @@ def orders(turn: Turn, shares: Sequence[float], prompts: Prompts, seed: int) -> 
         yield Order(number, member, messages, rng.getrandbits(31))
 
 
-def arrivals(turn: Turn, shares: Sequence[float], prompts: Prompts, seed: int) -> list[Arrival]:
-    """Everything that is due in an open turn."""
-    due = moments(turn, seed)
-    return [
-        Arrival(moment, order)
-        for moment, order in zip(due, orders(turn, shares, prompts, seed), strict=False)
-    ]
+def arrivals(turn: Turn, shares: Sequence[float], prompts: Prompts, seed: int) -> Iterator[Arrival]:
+    """Everything that is due in an open turn, drawn beforehand; behind it, without end, what comes later."""
+    ordered = orders(turn, shares, prompts, seed)
+    due = [Arrival(moment, order) for moment, order in zip(moments(turn, seed), ordered, strict=False)]
+    rest = (Arrival(moment, order) for moment, order in zip(later(turn, seed), ordered, strict=False))
+    return itertools.chain(due, rest)

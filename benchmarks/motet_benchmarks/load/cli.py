@@ -28,14 +28,18 @@ def serving(
     url: Annotated[
         str | None,
         typer.Option(
-            metavar="[NAME=]URL", help="A running server; the bundled one is started when left out."
+            metavar="[NAME=]URL[#MODEL]",
+            help="A running server, with or without a closing /v1, and its model, the first that it lists when left "
+            "out; the bundled one is started without it. Its key is taken from MOTET_API_KEY. Proxies of the "
+            "environment aren't used.",
         ),
     ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="[NAME=]URL",
-            help="Another server, of plain vLLM say, asked the same in turn with the first; may be repeated.",
+            metavar="[NAME=]URL[#MODEL]",
+            help="Another server, of plain vLLM say, asked the same in turn with the first; may be repeated. Its key "
+            "is taken from MOTET_API_KEY_NAME, with its name in capitals.",
         ),
     ] = None,
     rate: Annotated[
@@ -76,7 +80,8 @@ def serving(
     ignore_eos: Annotated[
         bool,
         typer.Option(
-            help="Every answer has as many tokens, by vLLM's field of that name; or ends by itself."
+            help="Every answer has as many tokens, by vLLM's field of that name; or ends by itself, as all do where a "
+            "server refuses the field."
         ),
     ] = True,
     stream: Annotated[bool, typer.Option(help="Streamed answers; others have no first token.")] = True,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from motet_benchmarks.load.bootstrap import interval, percentiles, rates, resamples
 from motet_benchmarks.load.client import client_of
-from motet_benchmarks.load.plan import NO_TARGETS, Plan
+from motet_benchmarks.load.plan import NO_TARGETS, Plan, windows
 from motet_benchmarks.load.records import (
     METRICS,
     Client,
@@ -17,9 +18,9 @@ from motet_benchmarks.load.records import (
     Metric,
     Quantiles,
     Ratio,
-    Sample,
     Targets,
 )
+from motet_benchmarks.load.samples import TIMEOUT, Sample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 Drawn = Mapping[str, "tuple[float, NDArray[Any]]"]
 
 PERCENTS = (50, 90, 99)
+#: Of fewer requests nobody can say whether they take longer than others.
+FEW = 10
 #: The fewest blocks of a step that are resampled.
 BLOCKS = 10
 #: Where a sample has each latency.
@@ -39,20 +42,13 @@ VALUES: Mapping[Metric, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """The measured part of a turn that counts for a step."""
-
-    turn: int
-    begin: float
-    end: float
-
-
-@dataclass(frozen=True, slots=True)
 class _Part:
     """The samples of one server and member in one step, and where they are."""
 
     due: list[Sample]
     """Those that were due while it was measured."""
+    shares: list[float]
+    """Of its window that was over when each was due."""
     blocks: list[int]
     ended: list[Sample]
     """Those whose answer ended then."""
@@ -91,10 +87,7 @@ class Reckoning:
         """`servers` in their order, the first to be compared with; `steps` from the first that are over."""
         self._plan, self._servers, self._steps = plan, list(servers), range(steps)
         self._members: list[str | None] = [None, *(members if len(members) > 1 else ())]
-        self._windows = {
-            step: [Window(turn.number, *turn.windows[step]) for turn in plan.turns() if step in turn.windows]
-            for step in self._steps
-        }
+        self._windows = {step: windows(plan, step) for step in self._steps}
         self._targeted = plan.targets != NO_TARGETS
         self._by_server = {name: [one for one in samples if one.server == name] for name in servers}
         self._cuts = blocks_of(plan.segments) // plan.segments
@@ -133,7 +126,14 @@ class Reckoning:
     def clients(self) -> tuple[Client, ...]:
         """How well the client kept its times, by step and server."""
         return tuple(
-            client_of(step, server, self._part(step, server, None).due, max_open=self._plan.max_open)
+            client_of(
+                step,
+                server,
+                self._part(step, server, None).due,
+                max_open=self._plan.max_open,
+                around=self._by_server[server],
+                windows=self._windows[step],
+            )
             for step in self._steps
             for server in self._servers
         )
@@ -169,7 +169,23 @@ class Reckoning:
             goodput=interval(*goodput) if goodput else None,
             good=sum(good(sample, self._plan.targets) for sample in part.due) if self._targeted else None,
             latency=latency,
+            growth=self._growth(step, part),
         )
+
+    def _growth(self, step: int, part: _Part) -> float | None:
+        """How much longer the last requests of a constant rate took than the first, as a ratio of medians."""
+        if self._plan.ramp or self._plan.steps[step].rate is None:
+            return None
+        settled = [
+            (share, sample.seconds)
+            for share, sample in zip(part.shares, part.due, strict=True)
+            if sample.answered or sample.outcome == TIMEOUT
+        ]
+        first = [seconds for share, seconds in settled if share < 1 / 3]
+        last = [seconds for share, seconds in settled if share >= 2 / 3]
+        if min(len(first), len(last)) < FEW or not median(first):
+            return None
+        return median(last) / median(first)
 
     def _drawn(self, step: int, server: str, member: str | None) -> Drawn:
         """Each figure by its name, with what it is in every resample of the step's blocks."""
@@ -199,7 +215,7 @@ class Reckoning:
                     yield f"{metric} p{percent}", (float(here[place]), each[:, place])
 
     def _part(self, step: int, server: str, member: str | None) -> _Part:
-        part = _Part([], [], [])
+        part = _Part([], [], [], [])
         for sample in self._by_server[server]:
             if member is not None and sample.member != member:
                 continue
@@ -209,6 +225,7 @@ class Reckoning:
                 if window.begin <= sample.due < window.end:
                     part.due.append(sample)
                     share = (sample.due - window.begin) / (window.end - window.begin)
+                    part.shares.append(share)
                     part.blocks.append(place * self._cuts + min(self._cuts - 1, int(share * self._cuts)))
                 if sample.answered and window.begin <= sample.end < window.end:
                     part.ended.append(sample)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.machine import without_secrets
 
 if TYPE_CHECKING:
     from motet_benchmarks.load.records import Targets
@@ -20,6 +21,8 @@ FIRST_TOKEN, PER_TOKEN = 0.5, 0.1
 
 def named_urls(url: str | None, against: Sequence[str]) -> dict[str, str | None]:
     """Servers by what tables call them: the name before the address, else its host and port; None for the bundled one.
+
+    Behind a # an address may name a model.
 
     Raises BenchmarkError for what is no address, and for two of one name.
     """
@@ -61,5 +64,7 @@ def _named(option: str, told: str) -> tuple[str, str]:
     except ValueError:
         place = None
     if not place or parts.scheme not in ("http", "https"):
-        raise BenchmarkError(f"{option} {told}: must be [NAME=]URL, such as vllm=http://127.0.0.1:8001")
+        raise BenchmarkError(
+            f"{option} {without_secrets(told)}: must be [NAME=]URL[#MODEL], such as vllm=http://127.0.0.1:8001"
+        )
     return name.strip() or place, url

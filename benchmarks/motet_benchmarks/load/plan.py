@@ -51,6 +51,15 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """The measured part of a turn that counts for a step."""
+
+    turn: int
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What is measured. Raises BenchmarkError for a load that is none."""
 
@@ -138,6 +147,11 @@ class Plan:
                     )
                 )
         return found
+
+
+def windows(plan: Plan, step: int) -> list[Window]:
+    """Where a step was measured."""
+    return [Window(turn.number, *turn.windows[step]) for turn in plan.turns() if step in turn.windows]
 
 
 def rates_of(option: str, text: str) -> tuple[float, ...]:

@@ -39,7 +39,7 @@ def plot(load: Load) -> Figure:
             linestyle=":",
             marker=".",
             color=colour,
-            label=f"{server.name}, completed",
+            label=f"{server.name}, throughput",
         )
     closed = load.steps[0].rate is None
     for axes in (left, right):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Protocol
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from motet_benchmarks import gym
-from motet_benchmarks.errors import BenchmarkError
+from motet_benchmarks.strategies.tasks.rows import Row, read_rows
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -101,24 +101,18 @@ def read(said: str) -> Prompts:
     if said == GYM:
         return GymPrompts()
     path = Path(said)
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # no others end a line of JSON lines
-    except OSError as problem:
-        raise BenchmarkError(f"--prompts {said}: can't be read: {problem.strerror or problem}") from None
-    except UnicodeDecodeError:
-        raise BenchmarkError(f"--prompts {said}: not UTF-8 text") from None
-    found = [_conversation(line, f"{said}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
-    if not found:
-        raise BenchmarkError(f"--prompts {said}: holds no prompt")
-    return FilePrompts(path.name, found)
+    return FilePrompts(path.name, [_conversation(row) for row in read_rows(path)])
 
 
-def _conversation(line: str, place: str) -> Messages:
+def _conversation(row: Row) -> Messages:
     try:
-        return _Line.model_validate(json.loads(line)).conversation()
-    except json.JSONDecodeError as problem:
-        raise BenchmarkError(f"{place}: no JSON: {problem.msg} at column {problem.colno}") from None
+        found = _Line.model_validate(dict(row.fields)).conversation()
     except ValidationError as problem:
         first = problem.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        raise BenchmarkError(f"{place}: {field + ': ' if field else ''}{first['msg']}") from None
+        raise row.wrong(f"{field + ': ' if field else ''}{first['msg']}") from None
+    try:
+        json.dumps(found, allow_nan=False)
+    except ValueError:
+        raise row.wrong("holds a number that JSON doesn't have") from None
+    return found

@@ -7,7 +7,6 @@ that had to wait for the client, or behind others, is charged for it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,9 +21,6 @@ FORMAT = 1
 
 STEM = "load"
 LOAD_FILE, SAMPLES_FILE = f"{STEM}.json", f"{STEM}.csv"
-
-#: A sample's outcome where the whole answer came; any other names the failure, such as `timeout` or `status 503`.
-ANSWERED = "answered"
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -107,7 +103,12 @@ class Figures(BaseModel):
     failures: Annotated[Mapping[str, int], Field(description="The others, by kind.")] = {}
     offered: Annotated[float, Field(ge=0, description="Requests due, a second.")]
     completed: Annotated[
-        float, Field(ge=0, description="Answers that ended while it was measured, a second.")
+        float,
+        Field(
+            ge=0,
+            description="The throughput: answers that ended while it was measured, a second. Some were due before, so "
+            "that they can be more than were offered.",
+        ),
     ]
     tokens: Annotated[
         float, Field(ge=0, description="Answers' tokens that came while it was measured, a second.")
@@ -123,6 +124,14 @@ class Figures(BaseModel):
     latency: Annotated[
         Mapping[Metric, Quantiles], Field(description="Without those that no answer has a figure for.")
     ] = {}
+    growth: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            description="The median seconds to the end of the last third of the requests over those of the first; none "
+            "of few, on a ramp and in a closed loop.",
+        ),
+    ] = None
 
 
 class Ratio(BaseModel):
@@ -176,6 +185,9 @@ class Load(BaseModel):
     warm_up: Annotated[float, Field(ge=0, description="Seconds of load before each turn that don't count.")]
     tokens: Annotated[int, Field(ge=1, description="The longest answer.")]
     exact: Annotated[bool, Field(description="Whether every answer was to have as many.")] = False
+    inexact: Annotated[
+        str | None, Field(description="Which server refused ignore_eos, so that none was asked for it.")
+    ] = None
     stream: bool
     timeout: Annotated[float, Field(gt=0, description="Seconds after which a request has failed.")]
     max_open: Annotated[int, Field(ge=1, description="The most requests open at once.")]
@@ -185,6 +197,18 @@ class Load(BaseModel):
     errors: Annotated[
         Mapping[str, Mapping[str, str]],
         Field(description="By server, what the first failure of each kind said."),
+    ] = {}
+    at_once: Annotated[
+        Mapping[str, int],
+        Field(
+            description="By server, answers of which nothing came before the end, where streams were asked for."
+        ),
+    ] = {}
+    counted: Annotated[
+        Mapping[str, int],
+        Field(
+            description="By server, answers whose tokens are the pieces of a stream, as nothing else told them."
+        ),
     ] = {}
     figures: tuple[Figures, ...]
     ratios: tuple[Ratio, ...] = ()
@@ -204,42 +228,3 @@ class Load(BaseModel):
         if found.format != FORMAT:
             raise BenchmarkError(f"{path}: of format {found.format}, and only {FORMAT} can be read")
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One request: a line of load.csv. Moments are seconds after the start of its turn's measured part."""
-
-    step: int
-    turn: int
-    """Which stretch of load without a pause; each server has it once."""
-    server: str
-    member: str
-    number: int
-    """Which arrival of the turn, from zero; the same one for every server."""
-    due: float
-    """Negative while the server warms up."""
-    late: float
-    """Seconds after it was due at which the client turned to it."""
-    held: float
-    """Seconds that it waited then since too many requests were open."""
-    seconds: float
-    """From when it was due to its last byte, or to its failure."""
-    first_token: float | None
-    """Seconds from when it was due to its first token; none unstreamed or without one."""
-    per_token: float | None
-    """Seconds for each further token; none unstreamed or with one token."""
-    prompt_tokens: int
-    tokens: int
-    outcome: str
-    """ANSWERED, or the kind of failure."""
-
-    @property
-    def end(self) -> float:
-        """The moment of its last byte or failure."""
-        return self.due + self.seconds
-
-    @property
-    def answered(self) -> bool:
-        """Whether the whole answer came."""
-        return self.outcome == ANSWERED

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from motet_benchmarks import results
-from motet_benchmarks.load.figures import blocks_of
+from motet_benchmarks.load.method import SHORT, method
 from motet_benchmarks.load.plot import plot
-from motet_benchmarks.load.records import METRICS, STEM, Client, Figures, Load, Metric, Sample
+from motet_benchmarks.load.records import METRICS, STEM, Client, Figures, Load
+from motet_benchmarks.load.samples import Sample
 from motet_benchmarks.machine import Circumstances
 from motet_benchmarks.results import Grid
 from motet_benchmarks.statistics import Interval
 
-#: What wide tables call the latencies, and what that means.
-SHORT: Mapping[Metric, str] = {"first token": "TTFT", "per token": "TPOT", "end to end": "E2E"}
+#: What the short names of latencies mean.
 KEY = "TTFT: to the first token, TPOT: for each further one, E2E: to the end"
 #: Below so many requests their 99th percentile says little.
 FEWEST = 100
+#: A queue grows where the last requests of a step take so many times as long as the first.
+GROWN = 1.5
 
 
 def rate_grid(load: Load) -> Grid:
@@ -38,7 +40,7 @@ def rate_grid(load: Load) -> Grid:
     ]
     return Grid(
         "Requests a second, all members of the mix together [95% interval]",
-        ("load", "requests", "offered", "completed", "goodput", "tokens/s", "tokens an answer", "failed"),
+        ("load", "requests", "offered", "throughput", "goodput", "tokens/s", "tokens an answer", "failed"),
         tuple(rows),
     )
 
@@ -77,7 +79,7 @@ def member_grid(load: Load) -> Grid:
         rows.append((place, str(one.requests), f"{one.completed:.2f}", goodput, *cells, _failures(one)))
     return Grid(
         f"By member of the mix: requests a second, latency in milliseconds ({KEY})",
-        ("load", "requests", "completed", "goodput", *heads, "failed"),
+        ("load", "requests", "throughput", "goodput", *heads, "failed"),
         tuple(rows),
     )
 
@@ -123,7 +125,7 @@ def write(
 
 def page(load: Load, tables: Sequence[Grid], where: Circumstances) -> str:
     """How it was measured, then the tables."""
-    parts = ["# Serving under load", f"`{load.command}` on {where.sentence()}.", *_method(load)]
+    parts = ["# Serving under load", f"`{load.command}` on {where.sentence()}.", *method(load)]
     if lines := remarks(load):
         parts += ["## To be known", "\n".join(f"- {line}" for line in lines)]
     for grid in tables:
@@ -158,6 +160,8 @@ def remarks(load: Load) -> list[str]:
         and one.answer_tokens is not None
         and one.answer_tokens < load.tokens - 0.05
     ]
+    found += _unsteady(load)
+    found += _of_answers(load)
     few = [one.requests for one in load.figures if one.member is None and one.requests < FEWEST]
     if few:
         found.append(
@@ -171,46 +175,41 @@ def remarks(load: Load) -> list[str]:
     return found
 
 
-def _method(load: Load) -> list[str]:
-    whole = sum(member.share for member in load.mix)
-    mix = ", ".join(f"{member.strategy.name} {member.share / whole:.0%}" for member in load.mix)
-    servers = ", ".join(f"{server.name} ({server.model})" for server in load.servers)
-    told = [
-        f"{name} within {1000 * limit:g} ms"
-        for name, limit in (
-            ("the first token", load.targets.first_token),
-            ("further tokens, on average,", load.targets.per_token),
-            ("the whole answer", load.targets.end_to_end),
-        )
-        if limit is not None
+def _unsteady(load: Load) -> list[str]:
+    """Where a server hadn't settled down while it was measured."""
+    found = []
+    for one in load.figures:
+        latency = one.latency.get("end to end")
+        if one.member is not None or latency is None:
+            continue
+        # On a ramp the later parts come after those before.
+        if latency.p90.value > load.warm_up and not (load.ramp and one.step):
+            found.append(
+                f"{_place(load, one)}: a tenth of the answers took more than {latency.p90.value:.1f} s, and --warm-up "
+                f"was {load.warm_up:g} s: the first ones may have met a server that wasn't yet under the whole load."
+            )
+        if one.growth is not None and one.growth > GROWN:
+            found.append(
+                f"{_place(load, one)}: the last third of the requests took {one.growth:.1f} times as long as the first "
+                "(medians): a queue was still growing, so that latencies depend on --seconds."
+            )
+    return found
+
+
+def _of_answers(load: Load) -> list[str]:
+    """Which figures mean something else for a server, by what its answers lack."""
+    found = [
+        f"{server}: {count:,} answers came in one piece although streams were asked for: their first token came with "
+        "their last."
+        for server, count in load.at_once.items()
     ]
-    closed = load.steps[0].rate is None
-    come = (
-        "A closed loop: so many clients ask, wait for the answer and ask again; a server that is slower is asked less."
-        if closed
-        else "An open loop: requests come as a Poisson process, whatever became of those before. A latency counts from "
-        "the moment at which its request was due, waiting for the client included."
-    )
-    turns = (
-        f" in {load.segments} turns each, in alternating order, on the same "
-        f"{'requests in the same order' if closed else 'arrivals'}"
-        if len(load.servers) > 1
-        else f" in {load.segments} turns"
-        if load.segments > 1
-        else ""
-    )
-    length = f"{'exactly' if load.exact else 'at most'} {load.tokens} tokens"
-    return [
-        f"Servers: {servers}. {come} The mix: {mix}. Prompts: {load.prompts}. Answers of {length}, "
-        f"{'streamed' if load.stream else 'unstreamed'}. Each server was measured for {load.seconds:g} s in each "
-        f"step{turns}, after {load.warm_up:g} s to warm up in each turn. Seed {load.seed}.",
-        "Offered: requests due while it was measured. Completed: answers that ended then. Failed: refused, broken off, "
-        f"or without a whole answer {load.timeout:g} s after it was due; latencies are of the others. "
-        + (f"Goodput: requests answered with {' and '.join(told)}. " if told else "")
-        + "Best-of answers have no latency per token, as they are streamed once all candidates are there. Intervals "
-        f"are the bootstrap's over {blocks_of(load.segments)} blocks of time in each step, since requests that are "
-        "near each other share a queue. The client may share the machine with the server.",
+    found += [
+        f"{server}: the tokens of {count:,} answers are the pieces of their streams, as it tells no usage."
+        for server, count in load.counted.items()
     ]
+    if load.inexact is not None:
+        found.append(f"Answers end by themselves on every server, as one refuses ignore_eos: {load.inexact}")
+    return found
 
 
 def _place(load: Load, one: Figures | Client) -> str:

@@ -7,28 +7,37 @@ from dataclasses import dataclass, field, replace
 
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.load.arrivals import arrivals, moments, orders
-from motet_benchmarks.load.asking import BROKEN, Asker
+from motet_benchmarks.load.asking import Asker
+from motet_benchmarks.load.loops import closed_loop, open_loop
 from motet_benchmarks.load.plan import Plan, Turn
 from motet_benchmarks.load.prompts import Prompts
-from motet_benchmarks.load.records import Member, Sample, Step
+from motet_benchmarks.load.records import Member, Step
+from motet_benchmarks.load.samples import BROKEN, Sample
+from motet_benchmarks.load.trial import Tried, tried
 from motet_benchmarks.strategies.streaming import StreamingEndpoint
+
+#: A server that has answered none of so many requests in whole turns is gone; fewer may have broken by chance.
+GONE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What came of it so far."""
 
-    mix: tuple[Member, ...]
-    """Those that every server serves."""
-    refused: Mapping[str, Mapping[str, str]]
+    tried: Tried
     samples: tuple[Sample, ...] = ()
+    """Of whole steps."""
     errors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     steps: int = 0
     """Whole ones, from the first."""
 
 
 class Session:
-    """Measures servers side by side."""
+    """Measures servers side by side.
+
+    Attributes:
+        unfinished: what was measured since the last whole step, also when the session has ended early.
+    """
 
     def __init__(
         self,
@@ -36,82 +45,70 @@ class Session:
         endpoints: Mapping[str, StreamingEndpoint],
         mix: Sequence[Member],
         prompts: Prompts,
-        step: Callable[[str], None] = lambda said: None,
     ) -> None:
-        """`endpoints` by their names in tables, `step` is told what begins.
-
-        Raises BenchmarkError for a step in which nothing would arrive.
-        """
-        self._plan, self._mix, self._prompts, self._step = plan, tuple(mix), prompts, step
+        """`endpoints` by their names in tables. Raises BenchmarkError for a step in which nothing would arrive."""
+        self.unfinished: list[Sample] = []
+        self._plan, self._mix, self._prompts = plan, tuple(mix), prompts
         self._endpoints = endpoints
         self._turns = plan.turns()
+        self._lost: dict[str, int] = {}
         for place, load in enumerate(plan.steps):
             if load.rate is not None and not any(self._due(turn, place) for turn in self._turns):
                 raise BenchmarkError(
                     f"at {load.rate:g} requests a second nothing arrives in {plan.step_seconds:g} s; measure longer"
                 )
 
-    async def measure(self, keep: Callable[[Measured], None]) -> Measured:
-        """First every member once on every server, then the turns; `keep` gets what there is after each whole step.
+    async def measure(self, keep: Callable[[Measured], None], step: Callable[[str], None]) -> Measured:
+        """First every member once on every server, then the turns.
+
+        `keep` gets what there is after each whole step, `step` is told what begins.
 
         Raises BenchmarkError where a server serves no member or stops answering.
         """
-        measured = await self._tried()
+        # Prompts that no turn has.
+        first = replace(self._turns[0], number=len(self._turns))
+        measured = Measured(await tried(self._plan, self._endpoints, self._mix, self._prompts, first, step))
         askers = [
-            Asker(name, endpoint, measured.mix, self._plan) for name, endpoint in self._endpoints.items()
+            Asker(name, endpoint, measured.tried.mix, measured.tried.plan, self.unfinished)
+            for name, endpoint in self._endpoints.items()
         ]
         for place, turn in enumerate(self._turns):
-            found: list[Sample] = []
             # A B, then B A: what drifts with time falls on all of them.
             for asker in askers if place % 2 == 0 else reversed(askers):
-                self._step(f"turn {place + 1} of {len(self._turns)}, {self._told(turn)}: {asker.name}")
-                samples = await self._turn(turn, asker, measured.mix)
-                _alive(asker, samples)
-                found += samples
-            measured = replace(
-                measured,
-                samples=(*measured.samples, *found),
-                errors={asker.name: dict(asker.errors) for asker in askers if asker.errors},
-                steps=self._whole(place),
-            )
+                step(f"turn {place + 1} of {len(self._turns)}, {_told(turn)}: {asker.name}")
+                before = len(self.unfinished)
+                await self._turn(turn, asker)
+                self._alive(asker, self.unfinished[before:])
             if self._whole(place) > self._whole(place - 1):
+                measured = replace(
+                    measured,
+                    samples=(*measured.samples, *sorted(self.unfinished, key=_place)),
+                    errors={asker.name: dict(asker.errors) for asker in askers if asker.errors},
+                    steps=self._whole(place),
+                )
+                self.unfinished.clear()
                 keep(measured)
         return measured
 
-    async def _tried(self) -> Measured:
-        """The mix without the members that a server refuses."""
-        refused: dict[str, dict[str, str]] = {}
-        tries = replace(self._turns[0], number=len(self._turns))  # prompts that no turn has
-        for name, endpoint in self._endpoints.items():
-            self._step(f"trying every member of the mix: {name}")
-            asker = Asker(name, endpoint, self._mix, self._plan)
-            asked = orders(tries, [1.0], self._prompts, self._plan.seed)
-            for place, member in enumerate(self._mix):
-                said = await asker.refusal(replace(next(asked), member=place))
-                if said is not None:
-                    refused.setdefault(member.strategy.name, {})[name] = said
-        left = tuple(member for member in self._mix if member.strategy.name not in refused)
-        if not left:
-            reasons = "; ".join(f"{name}: {next(iter(said.values()))}" for name, said in refused.items())
-            raise BenchmarkError(f"--mix: nothing of it is served: {reasons}")
-        return Measured(left, refused)
-
-    async def _turn(self, turn: Turn, asker: Asker, mix: Sequence[Member]) -> list[Sample]:
-        shares = [member.share for member in mix]
+    async def _turn(self, turn: Turn, asker: Asker) -> None:
+        shares = [member.share for member in asker.mix]
         if turn.concurrency is None:
-            return await asker.open_loop(turn, arrivals(turn, shares, self._prompts, self._plan.seed))
-        return await asker.closed_loop(turn, orders(turn, shares, self._prompts, self._plan.seed))
+            await open_loop(asker, turn, arrivals(turn, shares, self._prompts, self._plan.seed))
+        else:
+            await closed_loop(asker, turn, orders(turn, shares, self._prompts, self._plan.seed))
+
+    def _alive(self, asker: Asker, samples: Sequence[Sample]) -> None:
+        """Raises BenchmarkError where turn after turn no request got anything from the server."""
+        broken = all(sample.outcome == BROKEN for sample in samples)
+        self._lost[asker.name] = lost = self._lost.get(asker.name, 0) + len(samples) if broken else 0
+        if lost >= GONE:
+            raise BenchmarkError(f"none of {lost} requests was answered: {asker.errors[BROKEN]}")
 
     def _due(self, turn: Turn, step: int) -> bool:
         if step not in turn.windows:
             return False
         begin, end = turn.windows[step]
         return any(begin <= moment < end for moment in moments(turn, self._plan.seed))
-
-    def _told(self, turn: Turn) -> str:
-        if turn.concurrency is not None:
-            return str(Step(concurrency=turn.concurrency))
-        return f"{turn.begin:g}/s" if turn.begin == turn.end else f"{turn.begin:g}/s to {turn.end:g}/s"
 
     def _whole(self, place: int) -> int:
         """How many steps are over after this turn."""
@@ -124,7 +121,11 @@ def steps_of(plan: Plan, servers: int) -> int:
     return servers * (1 + len(plan.turns()))
 
 
-def _alive(asker: Asker, samples: Sequence[Sample]) -> None:
-    """Raises BenchmarkError where none of a turn's requests got anything from the server."""
-    if samples and all(sample.outcome == BROKEN for sample in samples):
-        raise BenchmarkError(f"none of {len(samples)} requests was answered: {asker.errors[BROKEN]}")
+def _told(turn: Turn) -> str:
+    if turn.concurrency is not None:
+        return str(Step(concurrency=turn.concurrency))
+    return f"{turn.begin:g}/s" if turn.begin == turn.end else f"{turn.begin:g}/s to {turn.end:g}/s"
+
+
+def _place(sample: Sample) -> tuple[int, str, int]:
+    return sample.turn, sample.server, sample.number

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.load.arrivals import arrivals, moments, orders, poisson
+from motet_benchmarks.load.arrivals import arrivals, later, moments, orders, poisson
 from motet_benchmarks.load.plan import PARTS, Plan, ramp_of, rates_of
 from motet_benchmarks.load.prompts import GymPrompts
 
@@ -41,15 +41,27 @@ def test_every_server_gets_the_same_and_every_turn_something_else():
     plan = Plan(rates=(20.0,), seconds=4.0, warm_up=1.0, segments=2)
     first, second = plan.turns()
     prompts = GymPrompts()
-    drawn = arrivals(first, [3.0, 1.0], prompts, 0)
-    assert drawn == arrivals(first, [3.0, 1.0], prompts, 0)
+    drawn, again, other = (
+        list(itertools.islice(arrivals(turn, [3.0, 1.0], prompts, 0), len(moments(turn, 0))))
+        for turn in (first, first, second)
+    )
+    assert drawn == again
     assert [one.due for one in drawn] == moments(first, 0)
-    other = arrivals(second, [3.0, 1.0], prompts, 0)
     assert [one.due for one in drawn] != [one.due for one in other]
     assert drawn[0].due < 0 < drawn[-1].due < 2.0
     texts = [one.order.messages[-1]["content"] for one in drawn + other]
     assert len({text.split()[0] for text in texts}) == len(texts)
     assert len({one.order.seed for one in drawn + other}) == len(texts)
+
+
+def test_more_come_after_what_is_measured_at_the_last_rate():
+    (turn,) = Plan(ramp=(1.0, 40.0), seconds=10.0, warm_up=1.0).turns()
+    measured = moments(turn, 0)
+    drawn = list(itertools.islice(arrivals(turn, [1.0], GymPrompts(), 0), len(measured) + 2000))
+    assert [one.due for one in drawn[: len(measured)]] == measured
+    assert [one.order.number for one in drawn] == list(range(len(drawn)))
+    gaps = np.diff([turn.seconds, *(one.due for one in drawn[len(measured) :])])
+    assert stats.kstest(gaps, "expon", args=(0, 1 / 40.0)).pvalue > 0.01
 
 
 def test_members_come_by_their_shares():
@@ -63,6 +75,8 @@ def test_a_closed_loop_has_no_moments_of_its_own():
     (turn,) = Plan(concurrency=(3,), seconds=1.0).turns()
     with pytest.raises(ValueError, match="closed loop"):
         moments(turn, 0)
+    with pytest.raises(ValueError, match="closed loop"):
+        next(later(turn, 0))
 
 
 def test_a_ramp_is_told_in_parts_and_a_step_in_turns():

@@ -11,8 +11,9 @@ import pytest
 from motet_benchmarks.load.bootstrap import interval, percentiles, resamples
 from motet_benchmarks.load.client import client_of
 from motet_benchmarks.load.figures import Reckoning, good
-from motet_benchmarks.load.plan import Plan
-from motet_benchmarks.load.records import ANSWERED, Sample, Targets
+from motet_benchmarks.load.plan import Plan, Window
+from motet_benchmarks.load.records import Targets
+from motet_benchmarks.load.samples import ANSWERED, Sample
 
 TARGETS = Targets(first_token=0.2, per_token=0.05, end_to_end=1.0)
 
@@ -51,7 +52,7 @@ def reckoned(samples: list[Sample], *, servers: tuple[str, ...] = ("a",), **sett
         ({"first_token": 0.21}, False),
         ({"per_token": 0.051}, False),
         ({"seconds": 1.01}, False),
-        ({"first_token": None, "per_token": None}, True),  # what an answer doesn't have it can't miss
+        ({"per_token": None}, True),  # what an answer doesn't have it can't miss
         ({"outcome": "timeout"}, False),
     ],
 )
@@ -181,7 +182,7 @@ def test_the_parts_of_a_ramp_are_steps_of_their_own():
     ],
 )
 def test_a_client_that_falls_behind_says_so(samples: list[Sample], complaint: str | None):
-    found = client_of(0, "a", samples, max_open=7)
+    found = client_of(0, "a", samples, max_open=7, around=samples, windows=[Window(0, 0.0, 10.0)])
     assert (found.complaint is None) == (complaint is None)
     assert (complaint or "") in (found.complaint or "")
 
@@ -193,4 +194,35 @@ def test_the_most_requests_that_were_open_at_once():
         sample(1.2, seconds=0.1),
         sample(0.6, turn=1),
     ]
-    assert client_of(0, "a", samples, max_open=7).most_open == 2
+    around = [
+        sample(-3.0, seconds=1.0),
+        sample(-2.5, seconds=1.0),
+        sample(-2.2, seconds=1.0),  # three that are over
+        sample(-1.0, seconds=1.4),
+        sample(-0.5, seconds=1.2),  # two that the measured ones find there
+        *samples,
+        *(sample(10.0, seconds=0.5) for _ in range(5)),  # and more, afterwards
+    ]
+    found = client_of(0, "a", samples, max_open=7, around=around, windows=[Window(0, 0.0, 10.0)])
+    assert found.most_open == 3
+
+
+def test_a_queue_that_grows_shows():
+    def growth(samples: list[Sample], **settings: Any) -> float | None:
+        return reckoned(samples, **settings).figures()[0].growth
+
+    steady = [sample(place / 10) for place in range(100)]
+    assert growth(steady) == 1.0
+    growing = [sample(place / 10, seconds=1.0 + place / 10) for place in range(100)]
+    assert growth(growing) == pytest.approx((1 + 8.35) / (1 + 1.65), rel=0.02)
+    # Those that never came took as long as anybody waited.
+    late = [
+        sample(place / 10, outcome="timeout" if place > 50 else ANSWERED, seconds=9.0) for place in range(100)
+    ]
+    late[:50] = steady[:50]
+    assert growth(late) == 18.0
+    # What was turned away at once says nothing, and neither do a few requests, clients or a ramp.
+    assert growth([replace(one, outcome="status 503") for one in growing]) is None
+    assert growth(growing[::10]) is None
+    assert growth(growing, rates=(), concurrency=(3,)) is None
+    assert growth(growing, rates=(), ramp=(1.0, 2.0)) is None
