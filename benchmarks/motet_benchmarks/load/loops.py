@@ -26,22 +26,25 @@ async def open_loop(asker: Asker, turn: Turn, arrivals: Iterator[Arrival]) -> No
     clock = asyncio.get_running_loop().time
     start = clock() + turn.warm_up
     places = asyncio.Semaphore(asker.plan.max_open)
-    ours: set[asyncio.Task[Sample]] = set()
-    others: set[asyncio.Task[Sample]] = set()
+    asked: list[asyncio.Task[Sample]] = []
+    settled: asyncio.Future[list[Sample]] | None = None
     try:
         for arrival in arrivals:
             pause = start + arrival.due - clock()
             if arrival.due < turn.seconds:
                 await asyncio.sleep(pause)
-            elif not await _open(ours, pause):
-                break
-            job = asyncio.create_task(asker.ask(turn, start, arrival.due, arrival.order, places))
-            (ours if arrival.due < turn.seconds else others).add(job)
-        await asyncio.gather(*ours)
+            else:
+                settled = asyncio.gather(*asked) if settled is None else settled
+                await asyncio.wait([settled], timeout=max(0.0, pause))
+                if settled.done():
+                    settled.result()
+                    break
+            job = asker.ask(turn, start, arrival.due, arrival.order, places)
+            asked.append(asyncio.create_task(job))
     finally:
-        for task in (*ours, *others):
+        for task in asked:
             task.cancel()
-        await asyncio.gather(*ours, *others, return_exceptions=True)
+        await asyncio.gather(*asked, return_exceptions=True)
 
 
 async def closed_loop(asker: Asker, turn: Turn, orders: Iterator[Order]) -> None:
@@ -74,11 +77,3 @@ async def closed_loop(asker: Asker, turn: Turn, orders: Iterator[Order]) -> None
 
 class _Settled(Exception):
     """Every request that is measured is settled."""
-
-
-async def _open(tasks: set[asyncio.Task[Sample]], seconds: float) -> bool:
-    """Whether one of them isn't settled within so many seconds."""
-    if not tasks:
-        return False
-    _, waiting = await asyncio.wait(tasks, timeout=max(0.0, seconds))
-    return bool(waiting)

@@ -33,5 +33,6 @@ class QueueingFake(StrategiesFake):
         self.asked += 1
         if self.asked in self.ill:
             return JSONResponse({"error": {"message": "the fake is ill"}}, status_code=500)
+        await request.body()  # of who hangs up while it waits, nothing could be read afterwards
         async with self._free:
             return await super().answer(request)
