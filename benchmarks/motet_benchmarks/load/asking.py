@@ -12,8 +12,8 @@ from motet_benchmarks.load.arrivals import Order
 from motet_benchmarks.load.plan import Plan, Turn
 from motet_benchmarks.load.records import Member
 from motet_benchmarks.load.samples import ANSWERED, BROKEN, TIMEOUT, Sample
-from motet_benchmarks.strategies.asking import REFUSALS
 from motet_benchmarks.strategies.cost import cost_of
+from motet_benchmarks.strategies.refusing import refuses
 from motet_benchmarks.strategies.streaming import UNREADABLE, Said, StreamingEndpoint, pace
 
 #: Samples are told to the microsecond.
@@ -64,7 +64,7 @@ class Asker:
             async with asyncio.timeout(self.plan.timeout):
                 said = await self.endpoint.say(self.body(order), stream=self.plan.stream)
         except Refused as refusal:
-            if refusal.status not in REFUSALS:
+            if not refuses(refusal):
                 raise
             return str(refusal)
         except TimeoutError:

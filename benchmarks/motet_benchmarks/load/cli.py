@@ -55,7 +55,12 @@ def serving(
         typer.Option(help="Clients that ask one after the other instead, a step each, with commas between."),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(min=0.5, help="Each server is measured in each step, or on the whole ramp.")
+        float,
+        typer.Option(
+            min=0.5,
+            help="Each server is measured in each step, or on the whole ramp; the load goes on until what was asked "
+            "then is answered.",
+        ),
     ] = 20.0,
     warm_up: Annotated[float, typer.Option(min=0, help="Seconds of load before, which don't count.")] = 3.0,
     segments: Annotated[

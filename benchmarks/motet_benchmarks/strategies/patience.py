@@ -15,6 +15,9 @@ from motet_benchmarks.errors import Busy, Unreachable
 #: each time; the longest wait, whatever it wishes for.
 SECONDS, FIRST_WAIT, LONGEST_WAIT = 120.0, 1.0, 60.0
 
+#: What an endpoint answers that has too much to do.
+_CROWDED = frozenset({"429", "503"})
+
 T = TypeVar("T")
 
 
@@ -45,7 +48,7 @@ class Patience:
                 pause = min(LONGEST_WAIT, wait if wished is None else wished) + random.uniform(0, FIRST_WAIT)
                 if clock() + pause > end:
                     raise
-                self.tried[f"{problem.status}" if isinstance(problem, Busy) else "no connection"] += 1
+                self.tried[str(problem.status) if isinstance(problem, Busy) else "no connection"] += 1
             await self.sleep(pause)
             wait *= 2
 
@@ -54,4 +57,5 @@ class Patience:
         if not self.tried:
             return None
         told = ", ".join(f"{kind} ({count} times)" for kind, count in self.tried.items())
-        return f"some requests had to be asked again: {told}; a lower --concurrency may spare the waiting"
+        hint = "; a lower --concurrency may spare the waiting" if _CROWDED & self.tried.keys() else ""
+        return f"some requests had to be asked again: {told}{hint}"
