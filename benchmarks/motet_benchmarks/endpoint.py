@@ -28,6 +28,10 @@ CONTACT_SECONDS = 30.0
 CONNECT_RETRIES = 2
 #: Where a key comes from that the endpoints want. Keys for other services stay at home: a URL may lead anywhere.
 KEY_VARIABLE = "MOTET_API_KEY"
+#: Where the models are listed.
+MODELS = "/v1/models"
+#: How every path begins, and an address that ends with another version of its own, which counts in its place.
+_VERSION, _OTHER_VERSION = "/v1", re.compile(r"/v\d\w*(/openai)?$")
 
 T = TypeVar("T")
 
@@ -58,7 +62,7 @@ class Answer:
 
 
 class Endpoint:
-    """One server at `url`, with or without a closing /v1; to be entered before it is asked.
+    """One server at `url`, with or without a closing /v1 or another version; to be entered before it is asked.
 
     Requests are greedy, but for those of `post`. The key in MOTET_API_KEY, or another variable, goes along, if there is
     one, and in its place a name and password that the URL has. `url` is without them. Proxies of the environment aren't
@@ -67,7 +71,9 @@ class Endpoint:
 
     def __init__(self, url: str, *, model: str | None = None, key: str = KEY_VARIABLE) -> None:
         """`key` names the variable. Raises BenchmarkError where what it holds can't be a key."""
-        self._asked = url.rstrip("/").removesuffix("/v1")
+        address = url.rstrip("/")
+        self._asked = address.removesuffix(_VERSION)
+        self._has_version = self._asked == address and _OTHER_VERSION.search(address) is not None
         self.url = without_secrets(self._asked)
         self._model = model
         self._key = key
@@ -114,11 +120,11 @@ class Endpoint:
 
     async def models(self) -> list[str]:
         """The names under /v1/models. Raises BenchmarkError where there are none."""
-        payload = await self._request("GET", "/v1/models", seconds=CONTACT_SECONDS)
+        payload = await self._request("GET", MODELS, seconds=CONTACT_SECONDS)
         try:
             return [str(payload["data"][0]["id"]), *(str(model["id"]) for model in payload["data"][1:])]
         except (KeyError, IndexError, TypeError):
-            raise BenchmarkError(f"{self.url}/v1/models lists no model") from None
+            raise BenchmarkError(f"{self.place(MODELS)} lists no model") from None
 
     async def complete(
         self, prompt: str, *, tokens: int, contrast: Mapping[str, Any] | bool | None = None
@@ -179,9 +185,9 @@ class Endpoint:
                 contrast=(payload.get("motet") or {}).get("contrast"),
             )
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as problem:
-            raise BenchmarkError(f"{self.url}{path}: not an OpenAI answer: {problem!r}") from None
+            raise BenchmarkError(f"{self.place(path)}: not an OpenAI answer: {problem!r}") from None
         if contrast and answer.contrast is None:
-            raise BenchmarkError(f"{self.url}{path}: answered without the contrast it was asked for")
+            raise BenchmarkError(f"{self.place(path)}: answered without the contrast it was asked for")
         return answer
 
     async def _request(
@@ -196,8 +202,17 @@ class Endpoint:
             raise RuntimeError("enter the endpoint before asking it")
         connect = min(seconds / 2, CONNECT_SECONDS)
         async with self._told(path, seconds, connect):
-            response = await self._client.request(method, path, json=body, timeout=_timeout(seconds, connect))
-        return refusals.read(f"{self.url}{path}", response, self._key)
+            response = await self._client.request(
+                method, self._path(path), json=body, timeout=_timeout(seconds, connect)
+            )
+        return refusals.read(self.place(path), response, self._key)
+
+    def place(self, path: str) -> str:
+        """The whole address of a path that begins with /v1, for errors."""
+        return f"{self.url}{self._path(path)}"
+
+    def _path(self, path: str) -> str:
+        return path.removeprefix(_VERSION) if self._has_version else path
 
     @asynccontextmanager
     async def _told(
@@ -210,7 +225,7 @@ class Endpoint:
         except httpx.ConnectTimeout:
             raise BenchmarkError(f"{self.url} doesn't answer: no connection within {connect:g} s") from None
         except (httpx.TimeoutException, TimeoutError):
-            raise BenchmarkError(f"{self.url}{path}: no answer within {seconds:g} s") from None
+            raise BenchmarkError(f"{self.place(path)}: no answer within {seconds:g} s") from None
         except httpx.HTTPError as problem:
             sentence = f"{self.url} doesn't answer: {str(problem) or type(problem).__name__}"
             raise (Unreachable if isinstance(problem, httpx.ConnectError) else BenchmarkError)(

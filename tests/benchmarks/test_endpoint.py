@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
 
 from motet_benchmarks import endpoint as endpoints
 from motet_benchmarks.adapters.asking import Asker
@@ -17,6 +18,7 @@ from motet_benchmarks.adapters.samples import Reply
 from motet_benchmarks.endpoint import KEY_VARIABLE, Endpoint
 from motet_benchmarks.errors import BenchmarkError, Refused
 from motet_benchmarks.strategies.streaming import Said, StreamingEndpoint
+from motet_benchmarks.strategies.testing import StrategiesFake
 from motet_benchmarks.testing import Fake, running
 
 #: What Python takes for the end of a line, and JSON doesn't.
@@ -172,3 +174,30 @@ def test_an_answer_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(endpoints, "CONTACT_SECONDS", 0.5)
     with running(Dripping()) as fake, pytest.raises(BenchmarkError, match=r"no answer within 0\.5 s"):
         entered(fake.url)
+
+
+@pytest.mark.parametrize(
+    ("address", "root"),
+    [
+        ("", "/v1"),
+        ("/v1/", "/v1"),
+        ("/openai/v1", "/openai/v1"),
+        ("/api/paas/v4", "/api/paas/v4"),
+        ("/v1beta/openai/", "/v1beta/openai"),
+        ("/v2/v1", "/v2/v1"),
+    ],
+)
+def test_an_address_may_end_with_its_version(address: str, root: str):
+    class Elsewhere(StrategiesFake):
+        def routes(self) -> list[Route]:
+            return [
+                Route(f"{root}/models", self.list_models),
+                Route(f"{root}/chat/completions", self.answer, methods=["POST"]),
+            ]
+
+    async def ask(url: str) -> str:
+        async with StreamingEndpoint(url) as endpoint:
+            return (await endpoint.say({"messages": []})).text
+
+    with running(Elsewhere()) as fake:
+        assert asyncio.run(ask(fake.url + address)) == "words"

@@ -86,8 +86,8 @@ class Session:
                     errors={asker.name: dict(asker.errors) for asker in askers if asker.errors},
                     steps=self._whole(place),
                 )
-                self.unfinished.clear()
                 keep(measured)
+                self.unfinished.clear()
         return measured
 
     async def _turn(self, turn: Turn, asker: Asker) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from motet_benchmarks import refusals
-from motet_benchmarks.endpoint import KEY_VARIABLE, Endpoint
+from motet_benchmarks.endpoint import KEY_VARIABLE, MODELS, Endpoint
 from motet_benchmarks.errors import BenchmarkError, Refused
 from motet_benchmarks.events import events
 from motet_benchmarks.strategies.patience import Patience
@@ -110,7 +110,7 @@ class StreamingEndpoint(Endpoint):
 
         Raises BenchmarkError where it doesn't answer.
         """
-        payload = await self._request("GET", "/v1/models")
+        payload = await self._request("GET", MODELS)
         try:
             return payload["data"][0].get("owned_by") in VLLM
         except (KeyError, IndexError, TypeError, AttributeError):
@@ -148,7 +148,7 @@ class StreamingEndpoint(Endpoint):
         if self._client is None:
             raise RuntimeError("enter the endpoint before asking it")
         try:
-            request = self._client.build_request("POST", CHAT, json=asked)
+            request = self._client.build_request("POST", self._path(CHAT), json=asked)
         except ValueError as problem:
             raise BenchmarkError(f"JSON can't hold the request: {problem}") from None
         said, begun = Said(), time.perf_counter()
@@ -162,7 +162,7 @@ class StreamingEndpoint(Endpoint):
                     await response.aread()
                     self._read(said, response)
             except UNREADABLE as problem:
-                raise BenchmarkError(f"{self.url}{CHAT}: not an OpenAI answer: {problem!r}") from None
+                raise BenchmarkError(f"{self.place(CHAT)}: not an OpenAI answer: {problem!r}") from None
             finally:
                 await response.aclose()
         said.seconds = time.perf_counter() - begun
@@ -172,14 +172,14 @@ class StreamingEndpoint(Endpoint):
 
     def _read(self, said: Said, response: httpx.Response) -> None:
         """An answer in one piece."""
-        payload = refusals.read(f"{self.url}{CHAT}", response, self._key)
+        payload = refusals.read(self.place(CHAT), response, self._key)
         choice = payload["choices"][0]
         said.text = str(choice["message"].get("content") or "")
         said.finish = str(choice.get("finish_reason") or said.finish)
         said.motet = dict(payload.get("motet") or {})
         if not payload.get("usage"):
             raise BenchmarkError(
-                f"{self.url}{CHAT}: the answer has no `usage`, so that nobody knows how many tokens it has; only "
+                f"{self.place(CHAT)}: the answer has no `usage`, so that nobody knows how many tokens it has; only "
                 "those of streams can be counted"
             )
         _count(said, payload["usage"])
@@ -189,7 +189,7 @@ class StreamingEndpoint(Endpoint):
         async for payload in events(response):
             now = time.perf_counter() - begun
             if isinstance(payload, dict) and "error" in payload:
-                raise refusals.refused(f"{self.url}{CHAT}", payload, self._key)
+                raise refusals.refused(self.place(CHAT), payload, self._key)
             said.motet |= payload.get("motet") or {}
             for choice in payload["choices"][:1]:
                 delta = choice.get("delta") or {}
@@ -204,7 +204,7 @@ class StreamingEndpoint(Endpoint):
                 _count(said, payload["usage"])
                 told = True
         if not ended:
-            raise BenchmarkError(f"{self.url}{CHAT}: the stream broke off before the answer's end")
+            raise BenchmarkError(f"{self.place(CHAT)}: the stream broke off before the answer's end")
         if not told:
             said.completion_tokens, said.counted = said.pieces, True
 
