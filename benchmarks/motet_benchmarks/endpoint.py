@@ -28,7 +28,6 @@ CONTACT_SECONDS = 30.0
 CONNECT_RETRIES = 2
 #: Where a key comes from that the endpoints want. Keys for other services stay at home: a URL may lead anywhere.
 KEY_VARIABLE = "MOTET_API_KEY"
-#: Where the models are listed.
 MODELS = "/v1/models"
 #: How every path begins, and an address that ends with another version of its own, which counts in its place.
 _VERSION, _OTHER_VERSION = "/v1", re.compile(r"/v\d\w*(/openai)?$")
@@ -64,15 +63,13 @@ class Answer:
 class Endpoint:
     """One server at `url`, with or without a closing /v1 or another version; to be entered before it is asked.
 
-    Requests are greedy, but for those of `post`. The key in MOTET_API_KEY, or another variable, goes along, if there is
-    one, and in its place a name and password that the URL has. `url` is without them. Proxies of the environment aren't
-    used.
+    Requests are greedy, but for those of `post`. The key in MOTET_API_KEY or another variable goes along, unless the
+    URL has a name and password, which `url` is without. Proxies of the environment aren't used.
     """
 
     def __init__(self, url: str, *, model: str | None = None, key: str = KEY_VARIABLE) -> None:
         """`key` names the variable. Raises BenchmarkError where what it holds can't be a key."""
-        address = url.rstrip("/")
-        self._asked = address.removesuffix(_VERSION)
+        self._asked = (address := url.rstrip("/")).removesuffix(_VERSION)
         self._has_version = self._asked == address and _OTHER_VERSION.search(address) is not None
         self.url = without_secrets(self._asked)
         self._model = model
@@ -91,12 +88,16 @@ class Endpoint:
                     # Every request has a connection of its own: one that idled might be closed by the server in the
                     # moment it is used again, and nobody could tell whether that request had been answered.
                     limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+                    # Whoever has set certificates of their own needs none on this machine.
+                    trust_env=self._asked.startswith("https:"),
                 ),
                 # A proxy set for the outside world must not stand between us and a server on this machine.
                 trust_env=False,
             )
         except httpx.InvalidURL as problem:
             raise BenchmarkError(f"{self.url}: not a URL: {problem}") from None
+        except OSError as problem:
+            raise BenchmarkError(f"SSL_CERT_FILE, SSL_CERT_DIR: {problem}") from None
         try:
             if self._model is None:
                 self._model = (await self.models())[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -201,3 +202,13 @@ def test_an_address_may_end_with_its_version(address: str, root: str):
 
     with running(Elsewhere()) as fake:
         assert asyncio.run(ask(fake.url + address)) == "words"
+
+
+def test_certificates_are_those_of_the_environment_where_any_are_needed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    with running(Guarded()) as fake:
+        assert entered(fake.url) == "fake"
+    with pytest.raises(BenchmarkError, match=r"^SSL_CERT_FILE, SSL_CERT_DIR: .*No such file"):
+        entered("https://127.0.0.1:9")
