@@ -14,7 +14,7 @@ from motet_benchmarks.load.records import Member
 from motet_benchmarks.load.samples import ANSWERED, BROKEN, TIMEOUT, Sample
 from motet_benchmarks.strategies.cost import cost_of
 from motet_benchmarks.strategies.refusing import refuses
-from motet_benchmarks.strategies.streaming import UNREADABLE, Said, StreamingEndpoint, pace
+from motet_benchmarks.strategies.streaming import MALFORMED, Said, StreamingEndpoint, pace
 
 #: Samples are told to the microsecond.
 DIGITS = 6
@@ -141,6 +141,6 @@ def _answer(said: Said) -> tuple[int, float | None]:
     """
     try:
         tokens = cost_of(said.prompt_tokens, said.completion_tokens, said.motet).answer
-    except UNREADABLE as problem:
+    except MALFORMED as problem:
         raise BenchmarkError(f"the answer's motet field can't be read: {problem!r}") from None
     return tokens, pace(said, tokens, at_once=bool(said.motet.get("best_of")))

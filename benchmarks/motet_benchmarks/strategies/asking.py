@@ -14,7 +14,7 @@ from motet_benchmarks.strategies.declined import declined
 from motet_benchmarks.strategies.folder import Key
 from motet_benchmarks.strategies.records import Run, Sample, Strategy
 from motet_benchmarks.strategies.refusing import Ignored, refuses
-from motet_benchmarks.strategies.streaming import CHAT, Said, StreamingEndpoint
+from motet_benchmarks.strategies.streaming import CHAT, MALFORMED, Said, StreamingEndpoint, pace
 from motet_benchmarks.strategies.tasks.task import Problem, Task
 
 #: Fields of a request that bound an answer.
@@ -144,13 +144,8 @@ def check_applied(strategy: Strategy, said: Said) -> None:
 def _sample(question: Question, said: Said) -> Sample:
     try:
         cost = cost_of(said.prompt_tokens, said.completion_tokens, said.motet, pieces=said.pieces)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except MALFORMED as error:
         raise BenchmarkError(f"{CHAT}: motet isn't what a motet server says: {error!r}") from None
-    per_token = None
-    # What best-of has chosen comes at once.
-    at_once = question.strategy.best_of is not None
-    if said.first is not None and said.last is not None and cost.answer > 1 and not at_once:
-        per_token = (said.last - said.first) / (cost.answer - 1)
     return Sample(
         **_about(question),
         text=said.text,
@@ -163,7 +158,8 @@ def _sample(question: Question, said: Said) -> Sample:
         forwards=cost.forwards,
         seconds=said.seconds,
         first_token=said.first,
-        per_token=per_token,
+        per_token=pace(said, cost.answer, at_once=question.strategy.best_of is not None),
+        counted=said.counted,
         finish=said.finish,
     )
 

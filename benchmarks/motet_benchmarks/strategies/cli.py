@@ -12,7 +12,10 @@ from motet_benchmarks.options import Amateur, Model, Seed, ServeOptions, complai
 
 def strategies(
     url: Annotated[
-        str | None, typer.Option(help="Any OpenAI-compatible endpoint; a server is started when left out.")
+        str | None,
+        typer.Option(
+            help="Any OpenAI-compatible endpoint, its key in MOTET_API_KEY; a server is started when left out."
+        ),
     ] = None,
     name: Annotated[
         str | None,

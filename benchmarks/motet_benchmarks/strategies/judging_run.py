@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from motet_benchmarks.endpoint import Endpoint
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.progress import Steps
 from motet_benchmarks.results import marked, show
@@ -16,6 +15,7 @@ from motet_benchmarks.strategies.judging_report import LEGEND, Verdicts, grids, 
 from motet_benchmarks.strategies.judging_session import Judging, judge_of, load, questions, sampled
 from motet_benchmarks.strategies.reading import Recorded, read
 from motet_benchmarks.strategies.report.writing import replace, write
+from motet_benchmarks.strategies.streaming import StreamingEndpoint
 from motet_benchmarks.strategies.winning import Pair, pairs
 
 
@@ -46,7 +46,7 @@ async def judged(
     url, name = judge_of(judge_model)
     recorded = read(folder)
     asked = questions(sampled(_wanted(folder, recorded, strategies), most, seed=seed))
-    async with Endpoint(url, model=name) as endpoint:
+    async with StreamingEndpoint(url, model=name) as endpoint:
         with Steps(f"{endpoint.model} judges", total=len(asked)) as steps:
             judging = Judging(endpoint, folder, tokens, concurrency, done=steps.advance)
             await judging.ask(asked)

@@ -190,16 +190,14 @@ class Judging:
         raise refusal
 
     async def _say(self, question: Question, binding: Binding) -> str:
-        answer: Any = await self.endpoint.post(
-            CHAT,
-            {
-                "model": self.endpoint.model,
-                "messages": list(question.messages),
-                "temperature": 0,
-                "max_tokens": self.tokens,
-                **BINDINGS[binding],
-            },
-        )
+        body = {
+            "model": self.endpoint.model,
+            "messages": list(question.messages),
+            "temperature": 0,
+            "max_tokens": self.tokens,
+            **BINDINGS[binding],
+        }
+        answer: Any = await self.endpoint.post(CHAT, body)
         try:
             return str(answer["choices"][0]["message"]["content"] or "")
         except (KeyError, IndexError, TypeError) as error:

@@ -143,8 +143,8 @@ def _ours(word: str) -> str | None:
 async def _run(command: Sequence[str], name: str, folder: Path) -> None:
     """Raises BenchmarkError with the end of what it said unless it ends well. Its whole group ends with this."""
     here = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1")))
-    # The endpoint's key is the proxy's to send. And the proxy is spoken to directly.
-    env = {key: value for key, value in os.environ.items() if key != KEY_VARIABLE}
+    # Endpoints' keys are the proxy's to send. And the proxy is spoken to directly.
+    env = {key: value for key, value in os.environ.items() if not key.startswith(KEY_VARIABLE)}
     log = folder / "lm_eval.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(

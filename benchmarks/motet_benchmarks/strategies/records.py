@@ -177,4 +177,10 @@ class Sample(BaseModel):
             description="Seconds for each further token; none unstreamed, with one token, or in one piece.",
         ),
     ] = None
+    counted: Annotated[
+        bool,
+        Field(
+            description="Whether its tokens are the pieces of a stream that told no usage, and no prompt's."
+        ),
+    ] = False
     finish: Annotated[str, Field(description="Why it ended: stop, length.")] = "stop"

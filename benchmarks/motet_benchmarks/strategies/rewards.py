@@ -75,9 +75,8 @@ class Judge:
         return [reward for one in conversations for reward in await self._judged([one])]
 
     async def _rewards(self, conversations: list[_Conversation]) -> list[float]:
-        answer: Any = await self._endpoint.post(
-            REWARDS, {"model": self._name, "conversations": conversations}
-        )
+        body = {"model": self._name, "conversations": conversations}
+        answer: Any = await self._endpoint.post(REWARDS, body)
         try:
             rewards = [float(each["reward"]) for each in answer["data"]]
         except (KeyError, TypeError, ValueError) as error:

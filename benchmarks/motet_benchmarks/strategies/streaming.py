@@ -23,7 +23,7 @@ CHAT = "/v1/chat/completions"
 #: Who owns the models of a vLLM server, as it says.
 VLLM = ("vllm", "motet")
 #: What is raised where an answer lacks something that OpenAI's have.
-UNREADABLE = (LookupError, TypeError, AttributeError, ValueError, RecursionError)
+MALFORMED = (LookupError, TypeError, AttributeError, ValueError, RecursionError)
 #: Fields that ask for a stream, from the best way to none at all: an endpoint may refuse the second field, or both.
 WAYS: tuple[Mapping[str, Any], ...] = (
     {"stream": True, "stream_options": {"include_usage": True}},
@@ -161,7 +161,7 @@ class StreamingEndpoint(Endpoint):
                 else:
                     await response.aread()
                     self._read(said, response)
-            except UNREADABLE as problem:
+            except MALFORMED as problem:
                 raise BenchmarkError(f"{self.place(CHAT)}: not an OpenAI answer: {problem!r}") from None
             finally:
                 await response.aclose()

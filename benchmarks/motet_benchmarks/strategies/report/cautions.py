@@ -21,6 +21,11 @@ def cautions(found: Analysis) -> list[str]:
             )
     said += _unrewarded(found)
     said += _cut(found)
+    if counted := sum(sample.counted for sample in recorded.samples):
+        said.append(
+            f"Of {counted:,} answers the endpoint didn't tell the tokens: they are counted as the pieces that came, "
+            "and their prompts as nothing, so that their costs are too low."
+        )
     if run.salted is False:
         said.append(
             "The endpoint can't be told to keep strategies' prompts apart in its cache: all but the first strategy may "

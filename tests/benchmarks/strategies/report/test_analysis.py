@@ -199,12 +199,18 @@ def test_answers_that_were_cut_off_and_prompts_that_were_known_are_told():
     run, samples = make_run(skills=strategies()[:3], problems=40)
     run = run.model_copy(update={"tokens": 30, "salted": False})
     cut = [
-        sample.model_copy(update={"finish": "length" if sample.strategy == "worse" else "stop"})
+        sample.model_copy(
+            update={
+                "finish": "length" if sample.strategy == "worse" else "stop",
+                "counted": sample.problem == "gym-3",
+            }
+        )
         for sample in samples
     ]
     said = " ".join(cautions(analyse(Recorded(run, tuple(cut), torn=False))))
     assert "worse: 100% of its answers to gym were cut off at 30 tokens" in said
     assert "plain: " not in said
+    assert "Of 3 answers the endpoint didn't tell the tokens" in said
     assert "can't be told to keep strategies' prompts apart" in said
     apart = run.model_copy(update={"salted": True})
     whole = [sample.model_copy(update={"finish": "stop"}) for sample in samples]
