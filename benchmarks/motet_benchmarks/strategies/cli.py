@@ -96,6 +96,14 @@ def strategies(
         ),
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="The most requests at once.")] = 16,
+    warm_up: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Answers of each strategy that come first and don't count. When left out: 1 of a running endpoint, "
+            "and --concurrency of a server that is started.",
+        ),
+    ] = None,
     stream: Annotated[bool, typer.Option(help="Ask for streams, and time the tokens in them.")] = True,
     serve_options: ServeOptions = "",
     seed: Seed = 0,
@@ -156,6 +164,7 @@ def strategies(
             tokens=tokens,
             concurrency=concurrency,
             stream=stream,
+            warm_up=warm_up,
             seed=seed,
         )
         found = asyncio.run(

@@ -152,7 +152,7 @@ class RunFolder:
 def changes(before: Run, now: Run) -> list[str]:
     """What answers of the same configuration were asked differently in, each in a few words."""
     said: list[tuple[str, Any, Any]] = [
-        (name, getattr(before, name), getattr(now, name)) for name in ("concurrency", "stream")
+        (name, getattr(before, name), getattr(now, name)) for name in ("concurrency", "warm_up", "stream")
     ]
     if now.url is None:
         # The machine of a running endpoint isn't known, nor what is installed there.

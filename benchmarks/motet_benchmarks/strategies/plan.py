@@ -81,6 +81,9 @@ class Plan:
     """The longest answer; each task has its own bound where None."""
     concurrency: int = 16
     stream: bool = True
+    warm_up: int | None = None
+    """Answers of each strategy that come first and don't count; one of a running endpoint's and as many as there are at
+    once of a server that is started where None."""
     seed: int = 0
 
     def place(self, run: Run) -> Path:

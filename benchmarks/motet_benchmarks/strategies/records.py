@@ -104,6 +104,9 @@ class Run(BaseModel):
         Field(description="Models and options of the server that was started; nothing of the bundled ones."),
     ] = ""
     concurrency: Annotated[int | None, Field(description="The most requests at once.")] = None
+    warm_up: Annotated[
+        int | None, Field(description="Answers of each strategy that came first, and don't count.")
+    ] = None
     stream: Annotated[bool | None, Field(description="Whether streams were asked for.")] = None
     salted: Annotated[
         bool | None,

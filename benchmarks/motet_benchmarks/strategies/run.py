@@ -81,6 +81,7 @@ async def measure(
             tokens=plan.tokens,
             judge=plan.judge,
             concurrency=plan.concurrency,
+            warm_up=plan.warm_up or (plan.concurrency if url is None else 1),
             stream=plan.stream,
             salted=await endpoint.salted(),
         )
@@ -122,4 +123,6 @@ async def _asked(plan: Plan, folder: RunFolder, endpoint: StreamingEndpoint) -> 
                 steps.advance()
 
         asker = Asker(endpoint, run, stream=plan.stream, salt=salt)
-        await Session(asker, folder, plan.tasks, plan.concurrency, judge, done=done, say=steps.describe).ask()
+        warm_up = run.warm_up or 1
+        session = Session(asker, folder, plan.tasks, plan.concurrency, warm_up, judge, done, steps.describe)
+        await session.ask()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 from motet_benchmarks.endpoint import together
 from motet_benchmarks.errors import BenchmarkError
@@ -39,6 +40,8 @@ class Session:
     folder: RunFolder
     tasks: Sequence[Task]
     concurrency: int
+    warm_up: int = 1
+    """Answers of each strategy that come first and aren't kept, as many at once as others."""
     judge: Judge | None = None
     done: Callable[[int], None] = lambda count: None
     """Told of so many questions that are settled."""
@@ -88,13 +91,16 @@ class Session:
         for question in (questions[place] for place in places):
             try:
                 await self.asker.attempt(question)
-                return
+                break
             except BenchmarkError as refusal:
                 if not refuses(refusal):
                     raise
                 refusals.append(refusal)
-        if refusals:
-            raise refusals[0]
+        else:
+            if refusals:
+                raise refusals[0]
+            return
+        await self._at_once(self._warm, islice(cycle(questions), self.warm_up - 1))
 
     async def _answers(self, strategy: Strategy, questions: Sequence[Question]) -> None:
         """Task after task."""
@@ -111,25 +117,37 @@ class Session:
                         done=self.done,
                     )
                 else:
-                    await self._each([question for question in questions if question.task is task])
+                    await self._at_once(self._keep, (one for one in questions if one.task is task))
             finally:
                 if (span := self.asker.spans.pop((strategy.name, task.name), None)) is not None:
                     self.folder.took(strategy.name, task.name, span[1] - span[0])
 
-    async def _each(self, questions: Sequence[Question]) -> None:
-        """As many at once as may be. When one fails, those that are under way are waited for, and kept."""
+    async def _keep(self, question: Question) -> None:
+        self.folder.add(await self.asker.ask(question))
+        self.done(1)
+
+    async def _warm(self, question: Question) -> None:
+        try:
+            await self.asker.attempt(question)
+        except BenchmarkError as refusal:
+            if not refuses(refusal):
+                raise
+
+    async def _at_once(
+        self, ask: Callable[[Question], Awaitable[None]], questions: Iterable[Question]
+    ) -> None:
+        """As many together as may be. When one fails, those that are under way are waited for."""
         left = iter(questions)
         failures: list[BenchmarkError] = []
 
         async def one_after_the_other() -> None:
             for question in left:
                 try:
-                    self.folder.add(await self.asker.ask(question))
+                    await ask(question)
                 except BenchmarkError as failure:
                     failures.append(failure)
                 if failures:
                     return
-                self.done(1)
 
         await together([one_after_the_other() for _ in range(self.concurrency)])
         if failures:

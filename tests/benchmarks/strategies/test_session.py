@@ -186,6 +186,20 @@ def test_a_problem_that_is_refused_is_an_empty_answer_and_is_asked_again(
     assert [one.refusal for one in samples_in(tmp_path / "run")] == [None] * 8
 
 
+def test_answers_that_warm_up_come_at_once_and_are_not_kept(measured: Callable[..., Run], tmp_path: Path):
+    def refuses(body: dict[str, Any]) -> str | None:
+        return "messages: too long" if "1 + 1?" in body["messages"][0]["content"] else None
+
+    fake = StrategiesFake(refuses=refuses, gathers=3, owner="vllm")
+    run = measured(fake, "plain,contrast", warm_up=6, concurrency=3)
+    assert (run.warm_up, fake.busiest) == (6, 3)
+    # Either strategy: one by itself, five at once, and all that count.
+    assert len(fake.bodies) == 2 * (1 + 5 + 4)
+    assert len(samples_in(tmp_path / "run")) == 8
+    salts = [body["cache_salt"] for body in fake.bodies]
+    assert not set(salts[:6]) & set(salts[6:10])
+
+
 def test_a_strategys_own_bound_comes_before_the_runs_and_that_before_the_tasks(
     measured: Callable[..., Run], tmp_path: Path
 ):

@@ -119,4 +119,5 @@ def _load(found: Analysis) -> str:
         if run.concurrency is None
         else f"up to {run.concurrency} requests at once"
     )
-    return f"with {many}"
+    first = "" if run.warm_up is None else f", after {run.warm_up} answers of each strategy that don't count"
+    return f"with {many}{first}"
