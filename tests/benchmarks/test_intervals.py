@@ -117,6 +117,17 @@ def test_the_interval_of_any_paired_figures_holds_the_truth_93_times_in_100(prob
         assert held(bounds, truth).mean() > 0.93, (spread, apart)
 
 
+@pytest.mark.parametrize("problems", [5, 20, 80])
+def test_figures_that_go_together_have_students_interval(problems):
+    rng = np.random.default_rng(4)
+    each = rng.normal(100, 30, (RUNS, problems))
+    other = each + rng.normal(1, 2, (RUNS, problems))
+    bounds = np.array([of_figures(*both) for both in zip(other, each, strict=True)])
+    assert 0.93 < held(bounds, 1.0).mean() < 0.97
+    reach = stats.t.ppf(0.975, problems - 1) * 2 / math.sqrt(problems)
+    assert np.mean(bounds[:, 1] - bounds[:, 0]) < 2.1 * reach
+
+
 def test_figures_that_all_differ_alike_leave_some_doubt():
     low, high = of_figures([3.0, 5.0, 9.0, 4.0], [2.0, 4.0, 8.0, 3.0])
     assert low < 0 < 1 < high

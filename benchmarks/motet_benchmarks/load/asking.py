@@ -12,6 +12,7 @@ from motet_benchmarks.load.arrivals import Order
 from motet_benchmarks.load.plan import Plan, Turn
 from motet_benchmarks.load.records import Member
 from motet_benchmarks.load.samples import ANSWERED, BROKEN, TIMEOUT, Sample
+from motet_benchmarks.strategies.asking import check_applied
 from motet_benchmarks.strategies.cost import cost_of
 from motet_benchmarks.strategies.refusing import refuses
 from motet_benchmarks.strategies.streaming import MALFORMED, Said, StreamingEndpoint, pace
@@ -63,22 +64,16 @@ class Asker:
         try:
             async with asyncio.timeout(self.plan.timeout):
                 said = await self.endpoint.say(self.body(order), stream=self.plan.stream)
-        except Refused as refusal:
-            if not refuses(refusal):
-                raise
-            return str(refusal)
+            check_applied(strategy, said)
         except TimeoutError:
             raise BenchmarkError(
                 f"{self.endpoint.url}: {strategy.name}: no answer within --timeout {self.plan.timeout:g} s, "
                 "with nothing else to do"
             ) from None
-        ignored = [
-            name
-            for name, asked in (("contrast", strategy.contrast), ("best_of", strategy.best_of))
-            if asked and name not in said.motet
-        ]
-        if ignored:
-            return f"{self.endpoint.url}: answers without the {' and '.join(ignored)} that it was asked for"
+        except BenchmarkError as refusal:
+            if not refuses(refusal):
+                raise
+            return str(refusal)
         return None
 
     async def ask(

@@ -13,7 +13,7 @@ from motet_benchmarks.strategies.cost import cost_of
 from motet_benchmarks.strategies.declined import declined
 from motet_benchmarks.strategies.folder import Key
 from motet_benchmarks.strategies.records import Run, Sample, Strategy
-from motet_benchmarks.strategies.refusing import Ignored, refuses
+from motet_benchmarks.strategies.refusing import UNREADABLE, Ignored
 from motet_benchmarks.strategies.streaming import CHAT, MALFORMED, Said, StreamingEndpoint, pace
 from motet_benchmarks.strategies.tasks.task import Problem, Task
 
@@ -49,8 +49,6 @@ class Asker:
     stream: bool = True
     salt: str | None = None
     """Keeps every strategy from finding in the endpoint's cache what another has had computed; None where it can't."""
-    spans: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
-    """By strategy and task, when the first question was put and when the last one was settled, in seconds."""
 
     async def attempt(self, question: Question) -> None:
         """Asks and keeps nothing: whether the strategy is served, and so that no answer pays for being the first.
@@ -70,20 +68,18 @@ class Asker:
         A problem that is refused, such as one that is too long, is answered by an empty text.
 
         Raises:
-            Refused: the endpoint answers with an error that isn't about the request.
+            Refused: the endpoint answers with an error that isn't about the text.
             Ignored, BenchmarkError: as in `attempt`.
         """
-        begun = time.perf_counter()
         try:
             said = await self._said(question)
         except Refused as refusal:
-            if not refuses(refusal):
+            if refusal.status not in UNREADABLE:
                 raise
             return _refused(question, refusal)
-        finally:
-            of = question.strategy.name, question.task.name
-            self.spans[of] = self.spans.get(of, (begun, begun))[0], time.perf_counter()
-        return _sample(question, said)
+        # It may have been asked again, and was timed from the last time.
+        began = time.time() - said.seconds
+        return _sample(question, said, began)
 
     async def _said(self, question: Question, purpose: str = "") -> Said:
         # An attempt has a salt of its own, so that it spares no answer the work on a prompt.
@@ -141,7 +137,7 @@ def check_applied(strategy: Strategy, said: Said) -> None:
             raise Ignored(f"{CHAT}: answered without the {name} that it was asked for")
 
 
-def _sample(question: Question, said: Said) -> Sample:
+def _sample(question: Question, said: Said, began: float) -> Sample:
     try:
         cost = cost_of(said.prompt_tokens, said.completion_tokens, said.motet, pieces=said.pieces)
     except MALFORMED as error:
@@ -157,6 +153,7 @@ def _sample(question: Question, said: Said) -> Sample:
         scored=cost.scored,
         forwards=cost.forwards,
         seconds=said.seconds,
+        began=began,
         first_token=said.first,
         per_token=pace(said, cost.answer, at_once=question.strategy.best_of is not None),
         counted=said.counted,

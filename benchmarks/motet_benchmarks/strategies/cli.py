@@ -46,7 +46,9 @@ def strategies(
     ] = None,
     sweep: Annotated[
         list[str] | None,
-        typer.Option(help="One for each point, 'contrast strength=0.25,0.5 x plausibility=0,0.1'."),
+        typer.Option(
+            help="One more strategy for each point, 'contrast strength=0.25,0.5 x plausibility=0,0.1'."
+        ),
     ] = None,
     across: Annotated[
         str | None, typer.Option(help="Models, with commas between: every strategy with every one.")
@@ -54,15 +56,16 @@ def strategies(
     tasks: Annotated[
         str,
         typer.Option(
-            help="Tasks, with commas between: gym, FILE.jsonl, gsm8k:FILE, and lm-eval:TASK, lm-eval:TASK:METRIC or "
-            "lm-eval:TASK:METRIC:FILTER for what an installed lm_eval knows, a task's FILE.yaml among them."
+            help="Tasks, with commas between: gym, FILE.jsonl, gsm8k:FILE, and lm-eval:TASK for what an installed lm_eval "
+            "knows, a task's FILE.yaml among them; behind it may stand :METRIC, and :FILTER behind that."
         ),
     ] = "gym",
     grader: Annotated[
         str | None,
         typer.Option(
             help="Of answers to a FILE.jsonl: exact (when left out), contains, number, regex, none, or "
-            "python:FILE.py:FUNCTION, called with the answer and the line's fields for a grade from 0 to 1."
+            "python:FILE.py:NAME or python:MODULE:NAME, a function of yours that is called in a process of its own with the "
+            "answer and the line's fields, for a grade from 0 to 1 within a minute."
         ),
     ] = None,
     limit: Annotated[

@@ -87,7 +87,19 @@ def differing(first: Recorded, second: Recorded) -> list[str]:
     before, after = first.run, second.run
     said = [
         f"{name}: {one}, then {other}"
-        for name in ("model", "draws", "judge", "seed", "tokens", "url", "server", "concurrency", "stream")
+        for name in (
+            "model",
+            "draws",
+            "judge",
+            "seed",
+            "tokens",
+            "url",
+            "server",
+            "concurrency",
+            "warm_up",
+            "stream",
+            "salted",
+        )
         if (one := getattr(before, name)) != (other := getattr(after, name))
     ]
     for which, found in (("first", first), ("second", second)):

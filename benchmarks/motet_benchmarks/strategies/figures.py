@@ -63,6 +63,13 @@ class Table:
         for sample in self._samples:
             cell = self._cells.setdefault((sample.task, sample.strategy), {})
             cell.setdefault(sample.problem, []).append(sample)
+        self._unserved: dict[tuple[str, str], list[Sample]] = {}
+        for of, answers in [*self._cells.items()]:
+            samples = [sample for each in answers.values() for sample in each]
+            if all(sample.refusal is not None for sample in samples):
+                # A task of which every problem is refused isn't served, and stands in no figure.
+                self._unserved[of] = samples
+                del self._cells[of]
 
     @property
     def first(self) -> str:
@@ -75,6 +82,8 @@ class Table:
 
     def refused(self, task: str, strategy: str) -> list[Sample]:
         """The problems that the endpoint refused, draw by draw."""
+        if (task, strategy) in self._unserved:
+            return self._unserved[task, strategy]
         found = self.answers(task, strategy).values()
         return [sample for answers in found for sample in answers if sample.refusal is not None]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.files import replace
@@ -37,9 +38,9 @@ class RunFolder:
         self.run = run
         self.samples: dict[Key, Sample] = {}
         self.before = 0
-        """How many samples were there when it was entered."""
+        """How many answers were there when it was entered."""
         self._open = ExitStack()
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
 
     def __enter__(self) -> Self:
         check_folder(self.path, "--run")
@@ -57,16 +58,17 @@ class RunFolder:
 
     def add(self, sample: Sample) -> None:
         """Keeps a sample: one whole line, handed to the system at once. Raises BenchmarkError where it can't be."""
-        if self._file is None:
-            self._file = self._open.enter_context((self.path / SAMPLES_FILE).open("ab"))
-        whole = self._file.tell()
-        try:
-            self._file.write(_line(sample))
-            self._file.flush()
-        except OSError as problem:
-            with suppress(OSError):
-                self._file.truncate(whole)
-            raise BenchmarkError(f"{self.path}: can't write there: {problem.strerror or problem}") from None
+        with self._writing():
+            if self._file is None:
+                self._file = self._open.enter_context((self.path / SAMPLES_FILE).open("ab", buffering=0))
+            whole, left = self._file.tell(), _line(sample)
+            try:
+                while left:
+                    left = left[self._file.write(left) :]
+            except OSError:
+                with suppress(OSError):
+                    self._file.truncate(whole)
+                raise
         self.samples[key_of(sample)] = sample
 
     def replace(self, samples: Iterable[Sample]) -> None:
@@ -85,13 +87,6 @@ class RunFolder:
         if reason is not None:
             refused[strategy] = reason
         self._change(refused=refused)
-
-    def took(self, strategy: str, task: str, seconds: float) -> None:
-        """Adds to the wall time of a strategy on a task."""
-        wall = {name: dict(tasks) for name, tasks in self.run.wall.items()}
-        own = wall.setdefault(strategy, {})
-        own[task] = own.get(task, 0.0) + seconds
-        self._change(wall=wall)
 
     def _change(self, **fields: Any) -> None:
         changed = self.run.model_copy(update=fields)
@@ -122,18 +117,27 @@ class RunFolder:
             return
         samples, torn = read_samples(self.path / SAMPLES_FILE, self.run)
         self.samples = {key_of(sample): sample for sample in samples}
-        self.before = len(self.samples)
+        self.before = sum(sample.refusal is None for sample in samples)
         if torn:
             self._write(self.samples)
 
     def _write(self, samples: dict[Key, Sample]) -> None:
         self._open.close()
         self._file = None
-        replace(self.path / SAMPLES_FILE, b"".join(map(_line, samples.values())))
+        with self._writing():
+            replace(self.path / SAMPLES_FILE, b"".join(map(_line, samples.values())))
         self.samples = samples
 
     def _save(self) -> None:
-        replace(self.path / RUN_FILE, self.run.model_dump_json(indent=1) + "\n")
+        with self._writing():
+            replace(self.path / RUN_FILE, self.run.model_dump_json(indent=1) + "\n")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as problem:
+            raise BenchmarkError(f"{self.path}: can't write there: {problem.strerror or problem}") from None
 
     def _lock(self) -> None:
         # The folder itself, as the files in it are replaced.
@@ -144,9 +148,10 @@ class RunFolder:
             raise BenchmarkError(f"--run {self.path}: another run is writing there") from None
 
     def _close(self) -> None:
-        self._open.close()
-        self._file = None
-        os.close(self._locked)
+        try:
+            self._open.close()
+        finally:
+            os.close(self._locked)
 
 
 def changes(before: Run, now: Run) -> list[str]:

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from motet_benchmarks.endpoint import together
-from motet_benchmarks.strategies.folder import RunFolder
+from motet_benchmarks.strategies.folder import Key, RunFolder, key_of
 from motet_benchmarks.strategies.lm_eval import LmEvalTask
 from motet_benchmarks.strategies.records import Sample, Strategy
 from motet_benchmarks.strategies.rewards import Judge
 from motet_benchmarks.strategies.tasks.task import GraderError, Problem, Task
 
 #: Answers whose rewards are kept together.
-_KEPT = 64
+_KEPT = 256
 
 
-async def grade(folder: RunFolder, tasks: Sequence[Task], strategy: Strategy | None = None) -> None:
+async def grade(folder: RunFolder, tasks: Sequence[Task], keys: Set[Key] | None = None) -> None:
     """Gives kept answers the grades of today's graders, so that one that was mended between two runs counts for all.
 
-    Graders don't hold up the event loop. What lm_eval has graded keeps its grade. Raises the first complaint of a
-    grader that raises, when all others are graded.
+    Graders don't hold up the event loop, and aren't shown the empty answer of a refused problem, which is wrong. What
+    lm_eval has graded keeps its grade. Raises the first complaint of a grader that raises, when all others are graded.
 
     Args:
         folder: of the answers.
         tasks: whose graders.
-        strategy: whose answers; everybody's where None.
+        keys: of the answers; all where None.
     """
     changed, complaints = [], []
-    for sample, task, problem in _answered(folder, tasks, strategy):
-        if isinstance(task, LmEvalTask):
+    for sample, task, problem in _answered(folder, tasks):
+        if isinstance(task, LmEvalTask) or (keys is not None and key_of(sample) not in keys):
             continue
         try:
-            score = await asyncio.to_thread(task.grade, problem, sample.text)
+            score = await _score(sample, task, problem)
         except GraderError as complaint:
             score = None
             complaints.append(complaint)
@@ -44,6 +44,12 @@ async def grade(folder: RunFolder, tasks: Sequence[Task], strategy: Strategy | N
         raise complaints[0]
 
 
+async def _score(sample: Sample, task: Task, problem: Problem) -> float | None:
+    if sample.refusal is not None:
+        return 0.0 if task.grades(problem) else None
+    return await asyncio.to_thread(task.grade, problem, sample.text)
+
+
 async def judge(folder: RunFolder, tasks: Sequence[Task], by: Judge, strategy: Strategy) -> None:
     """Gives rewards to a strategy's answers that have none, those among them that the judge couldn't read before.
 
@@ -51,8 +57,8 @@ async def judge(folder: RunFolder, tasks: Sequence[Task], by: Judge, strategy: S
     """
     left = [
         (sample, problem)
-        for sample, _, problem in _answered(folder, tasks, strategy)
-        if sample.reward is None and sample.refusal is None
+        for sample, _, problem in _answered(folder, tasks)
+        if sample.strategy == strategy.name and sample.reward is None and sample.refusal is None
     ]
     for start in range(0, len(left), _KEPT):
         part = left[start : start + _KEPT]
@@ -63,11 +69,8 @@ async def judge(folder: RunFolder, tasks: Sequence[Task], by: Judge, strategy: S
         )
 
 
-def _answered(
-    folder: RunFolder, tasks: Sequence[Task], strategy: Strategy | None
-) -> Iterator[tuple[Sample, Task, Problem]]:
+def _answered(folder: RunFolder, tasks: Sequence[Task]) -> Iterator[tuple[Sample, Task, Problem]]:
     places = {(task.name, problem.id): (task, problem) for task in tasks for problem in task.problems}
     for sample in [*folder.samples.values()]:
-        of = sample.task, sample.problem
-        if of in places and (strategy is None or sample.strategy == strategy.name):
+        if (of := (sample.task, sample.problem)) in places:
             yield sample, *places[of]

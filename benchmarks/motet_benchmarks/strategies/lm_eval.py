@@ -67,6 +67,10 @@ class LmEvalTask:
         graded = [[row.metric, row.filter, row.settings] for row in rows]
         self.rules = digest([graded, self.harness.options])
 
+    def grades(self, problem: Problem) -> bool:
+        """None by itself."""
+        return False
+
     def grade(self, problem: Problem, text: str) -> None:
         """Nothing: lm_eval grades all answers at once, when it has them."""
 
@@ -149,7 +153,7 @@ class _Sitting:
         if scores.keys() != samples.keys() or None in samples.values():
             raise BenchmarkError(f"{self.task.name}: lm_eval has graded other problems than it has listed")
         self.folder.replace(
-            sample.model_copy(update={"score": scores[problem]})
+            sample.model_copy(update={"score": scores[problem] if sample.refusal is None else 0.0})
             for problem, sample in samples.items()
             if sample is not None
         )

@@ -115,12 +115,6 @@ class Run(BaseModel):
     changed: Annotated[
         tuple[str, ...], Field(description="What was different when the run was gone on with.")
     ] = ()
-    wall: Annotated[
-        Mapping[str, Mapping[str, float]],
-        Field(
-            description="Seconds in which each strategy was asked each task, first request to last answer."
-        ),
-    ] = {}
     refused: Annotated[
         Mapping[str, str], Field(description="Strategies that the endpoint doesn't serve, and what it said.")
     ] = {}
@@ -170,6 +164,9 @@ class Sample(BaseModel):
         int, Field(ge=0, description="Tokens computed by all models and voices together, prompts among them.")
     ]
     seconds: Annotated[float, Field(ge=0, description="From sending to the last byte.")]
+    began: Annotated[
+        float | None, Field(description="When it was sent, in seconds since 1970; none of a refused problem.")
+    ] = None
     first_token: Annotated[
         float | None, Field(ge=0, description="Seconds to the first token; none unstreamed.")
     ] = None

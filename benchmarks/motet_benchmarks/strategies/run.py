@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.machine import Circumstances, without_secrets
+from motet_benchmarks.machine import Circumstances, told
 from motet_benchmarks.pair import PAIR, Pair
 from motet_benchmarks.progress import Steps, waiting
 from motet_benchmarks.servers import servers, terminable
@@ -100,7 +99,7 @@ async def measure(
 
 def _told(pair: Pair, options: Sequence[str]) -> str:
     models = [] if pair.expert is None else ["--model", pair.expert, "--amateur", str(pair.amateur)]
-    return without_secrets(shlex.join([*models, *options]))
+    return told([*models, *options])
 
 
 def _kept(folder: RunFolder) -> str:

@@ -18,9 +18,6 @@ from motet_benchmarks.strategies.refusing import refuses
 from motet_benchmarks.strategies.rewards import Judge
 from motet_benchmarks.strategies.tasks.task import Task
 
-#: Questions of which a strategy must be able to answer one.
-ATTEMPTS = 3
-
 
 def questions_of(run: Run, strategy: Strategy, tasks: Sequence[Task]) -> list[Question]:
     """All that `strategy` is asked."""
@@ -62,7 +59,7 @@ class Session:
             missing = [question for question in wanted if question.key not in self.folder.samples]
             self.done(len(wanted) - len(missing))
             try:
-                await self._attempt(missing)
+                await self._attempt(wanted, missing)
                 await self._answers(strategy, missing)
             except BenchmarkError as refusal:
                 if not refuses(refusal):
@@ -75,20 +72,28 @@ class Session:
                 self.say(f"{strategy.name} gets rewards")
                 await judge(self.folder, self.tasks, self.judge, strategy)
             self.say(f"{strategy.name} is graded")
-            await grade(self.folder, self.tasks, strategy)
+            await grade(self.folder, self.tasks, {question.key for question in missing})
         if len(self.folder.run.refused) == len(run.strategies):
             said = "\n".join(f"  {name}: {reason}" for name, reason in self.folder.run.refused.items())
             raise BenchmarkError(f"{self.asker.endpoint.url} serves none of the strategies:\n{said}")
 
-    async def _attempt(self, questions: Sequence[Question]) -> None:
-        """Warms the endpoint up, and tells a strategy that it refuses from a problem: the first, the middle, the last.
+    async def _attempt(self, wanted: Sequence[Question], missing: Sequence[Question]) -> None:
+        """Warms the endpoint up, and tells a strategy that it refuses from a problem that it does.
 
-        Raises the first one's refusal where all are refused.
+        The first problem is asked, the shortest and the last, and one that was answered before. Raises the refusal of
+        the latter, or of the first, where all are refused.
         """
-        last = len(questions) - 1
-        places = sorted({part * last // (ATTEMPTS - 1) for part in range(ATTEMPTS)}) if questions else []
+        if not missing:
+            return
+        shortest = min(
+            missing, key=lambda question: sum(len(each["content"]) for each in question.problem.messages)
+        )
+        known = self.folder.samples
+        answered = [each for each in wanted if each.key in known and known[each.key].refusal is None]
         refusals: list[BenchmarkError] = []
-        for question in (questions[place] for place in places):
+        for question in {
+            each.key: each for each in (missing[0], shortest, missing[-1], *answered[:1])
+        }.values():
             try:
                 await self.asker.attempt(question)
                 break
@@ -97,30 +102,24 @@ class Session:
                     raise
                 refusals.append(refusal)
         else:
-            if refusals:
-                raise refusals[0]
-            return
-        await self._at_once(self._warm, islice(cycle(questions), self.warm_up - 1))
+            raise refusals[-1 if answered else 0]
+        await self._at_once(self._warm, islice(cycle(missing), self.warm_up - 1))
 
     async def _answers(self, strategy: Strategy, questions: Sequence[Question]) -> None:
         """Task after task."""
         for task in self.tasks:
-            try:
-                if isinstance(task, LmEvalTask):
-                    await ask_lm_eval(
-                        self.asker,
-                        self.folder,
-                        strategy,
-                        [task],
-                        draws=self.asker.run.draws_of(strategy),
-                        concurrency=self.concurrency,
-                        done=self.done,
-                    )
-                else:
-                    await self._at_once(self._keep, (one for one in questions if one.task is task))
-            finally:
-                if (span := self.asker.spans.pop((strategy.name, task.name), None)) is not None:
-                    self.folder.took(strategy.name, task.name, span[1] - span[0])
+            if isinstance(task, LmEvalTask):
+                await ask_lm_eval(
+                    self.asker,
+                    self.folder,
+                    strategy,
+                    [task],
+                    draws=self.asker.run.draws_of(strategy),
+                    concurrency=self.concurrency,
+                    done=self.done,
+                )
+            else:
+                await self._at_once(self._keep, (one for one in questions if one.task is task))
 
     async def _keep(self, question: Question) -> None:
         self.folder.add(await self.asker.ask(question))

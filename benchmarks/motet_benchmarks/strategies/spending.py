@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
 from motet_benchmarks.statistics import Interval, means
 from motet_benchmarks.strategies.figures import Table, answered, scored
-from motet_benchmarks.strategies.records import Strategy
+from motet_benchmarks.strategies.records import Sample, Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Spending:
     refused: int
     """Problems that the endpoint refused, draw by draw."""
     wall: float | None
-    """Seconds from the first request to the last answer; None where the run hasn't kept them."""
+    """Seconds in which at least one request was under way; None where the run hasn't kept when they were."""
     rate: float | None
     """Tokens generated in each of these seconds, by all requests at once."""
     least: bool
@@ -59,14 +60,27 @@ def costs(table: Table) -> list[Spending]:
     cheaper = {each.name for each in table.run.strategies if _rejecting(each)}
     found = []
     for cell in cells:
-        task, name = cell
-        answers, wall = table.each(*cell), table.run.wall.get(name, {}).get(task)
+        _, name = cell
+        answers = table.each(*cell)
+        wall = _wall(answers)
         rate = sum(sample.generated for sample in answers) / wall if wall else None
         figures = [*(next(counts) for _ in _TOKENS), *(next(parts) for _ in _SHARES)]
         found.append(
             Spending(*cell, len(answers), len(table.refused(*cell)), wall, rate, name in cheaper, *figures)
         )
     return found
+
+
+def _wall(answers: Sequence[Sample]) -> float | None:
+    """The length of all answers' times laid over each other, so that pauses between sittings count for nothing."""
+    spans = sorted((sample.began, sample.seconds) for sample in answers if sample.began is not None)
+    if len(spans) < len(answers):
+        return None
+    total, end = 0.0, -math.inf
+    for began, seconds in spans:
+        total += max(0.0, began + seconds - max(began, end))
+        end = max(end, began + seconds)
+    return total
 
 
 def _rejecting(strategy: Strategy) -> bool:

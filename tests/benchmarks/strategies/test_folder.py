@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,38 @@ def test_another_order_is_another_run(tmp_path: Path):
     other = RUN.model_copy(update={"strategies": RUN.strategies[::-1]})
     with pytest.raises(BenchmarkError, match="the order of strategies or tasks"), RunFolder(tmp_path, other):
         pass
+
+
+def test_a_disk_that_is_full_costs_the_last_sample_alone(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    with RunFolder(tmp_path / "run", RUN) as folder:
+        folder.add(sample("1"))
+    size = (tmp_path / "run" / "samples.jsonl").stat().st_size
+    # In a process of its own, which may write no files longer than that.
+    code = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from motet_benchmarks.errors import BenchmarkError\n"
+        "from motet_benchmarks.strategies.folder import RunFolder\n"
+        "from motet_benchmarks.strategies.reading import read\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "path = Path(sys.argv[1])\n"
+        "found = read(path)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 20}, {size + 20}))\n"
+        "other = found.samples[0].model_copy(update={'problem': '2'})\n"
+        "for _ in range(2):\n"
+        "    try:\n"
+        "        with RunFolder(path, found.run) as folder:\n"
+        "            folder.add(other)\n"
+        "    except BenchmarkError as error:\n"
+        "        print(error)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "run"], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines() == [f"{tmp_path / 'run'}: can't write there: File too large"] * 2
+    with RunFolder(tmp_path / "run", RUN) as folder:
+        assert list(folder.samples.values()) == [sample("1")]
 
 
 def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path):

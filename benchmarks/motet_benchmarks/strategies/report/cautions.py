@@ -14,11 +14,14 @@ def cautions(found: Analysis) -> list[str]:
     said = [f"Refused by the endpoint: {name}: {reason}" for name, reason in run.refused.items()]
     for task, name in ((task, name) for task in found.table.tasks for name in found.table.strategies):
         if refused := found.table.refused(task, name):
-            of = len(refused) + len(found.table.each(task, name))
-            said.append(
-                f"{name}: the endpoint refused {len(refused):,} of {of:,} questions of {task}, which count as wrong "
-                f"and in no cost or time; the first: {refused[0].refusal}"
+            answered = len(found.table.each(task, name))
+            count = "count as wrong and" if found.scored(task) else "have no reward and count"
+            told = (
+                f"{len(refused):,} of {len(refused) + answered:,} questions of {task}, which {count} in no cost or time"
+                if answered
+                else f"every question of {task}, of which it has no figures therefore"
             )
+            said.append(f"{name}: the endpoint refused {told}; the first: {refused[0].refusal}")
     said += _unrewarded(found)
     said += _cut(found)
     if counted := sum(sample.counted for sample in recorded.samples):

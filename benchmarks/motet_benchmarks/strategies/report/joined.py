@@ -56,7 +56,7 @@ def elsewhere(section: Section, here: Mapping[str, Any]) -> Section:
 
 def judged(folder: Path, found: Analysis) -> Section:
     """What a judge says of the strategies' answers."""
-    run = found.table.run
+    run = found.recorded.served
     verdicts = judging_report.verdicts(run, found.recorded.samples, load(folder))
     return Section(
         "Win rates by a judge",

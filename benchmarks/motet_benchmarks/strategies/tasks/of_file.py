@@ -65,6 +65,10 @@ class FileTask:
         self.rules = hashlib.sha256(json.dumps(rules).encode()).hexdigest()
         self.metric = "accuracy" if {each.by for each in self._graded.values()} != {"none"} else "not graded"
 
+    def grades(self, problem: Problem) -> bool:
+        """Unless its grader is none."""
+        return self._graded[problem.id].grader is not None
+
     def grade(self, problem: Problem, text: str) -> float | None:
         """By the line's grader or the file's. Raises GraderError naming the file, the line and the grader."""
         graded = self._graded[problem.id]

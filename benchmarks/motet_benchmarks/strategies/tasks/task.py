@@ -52,6 +52,9 @@ class Task(Protocol):
     def rules(self) -> str:
         """How it grades, in a word that changes when that does."""
 
+    def grades(self, problem: Problem) -> bool:
+        """Whether it grades answers to a problem at all."""
+
     def grade(self, problem: Problem, text: str) -> float | None:
         """From 0 to 1, or None where the task grades nothing. A grader of the user's may take its time.
 

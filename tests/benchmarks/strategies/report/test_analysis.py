@@ -180,8 +180,13 @@ def test_a_difference_of_rewards_of_which_nothing_is_known_has_no_bounds():
 
 def test_wall_time_and_speed_are_of_the_whole_run():
     run, samples = make_run(skills=FEW[:2], problems=10)
-    run = run.model_copy(update={"wall": {"plain": {"gym": 2.0}}, "concurrency": 4})
-    found = analysed(run, samples)
+    run = run.model_copy(update={"concurrency": 4})
+    # Of ten answers of a second each, five at a time: two seconds, whatever lies between them.
+    plain = [
+        sample.model_copy(update={"began": 1000.0 * (place // 5), "seconds": 1.0})
+        for place, sample in enumerate(each for each in samples if each.strategy == "plain")
+    ]
+    found = analysed(run, [*plain, *(each for each in samples if each.strategy != "plain")])
     grid = tables.latency(found, "gym")
     tokens = sum(sample.generated for sample in samples if sample.strategy == "plain")
     assert column(grid, "wall, s") == {"plain": "2.0", "same": tables.NONE}

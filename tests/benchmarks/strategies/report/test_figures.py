@@ -125,9 +125,13 @@ def test_rewards_and_costs_are_means_over_problems(few):
     own = [sample for sample in few.samples if sample.strategy == "plain"]
     assert spent["plain"].forwards.value == pytest.approx(sum(each.forwards for each in own) / 90)
     assert (spent["plain"].wall, spent["plain"].rate) == (None, None)
-    timed = few.run.model_copy(update={"wall": {"plain": {"gym": 4.0}}})
-    plain, *others = costs(Table(timed, few.samples))
-    assert (plain.wall, plain.rate) == (4.0, pytest.approx(sum(each.generated for each in own) / 4))
+    # Each begins half a second after the one before, and takes one.
+    timed = [
+        sample.model_copy(update={"began": 5 + place / 2, "seconds": 1.0}) for place, sample in enumerate(own)
+    ]
+    plain, *others = costs(Table(few.run, [*timed, *few.samples[len(own) :]]))
+    wall = (len(own) + 1) / 2
+    assert (plain.wall, plain.rate) == (wall, pytest.approx(sum(each.generated for each in own) / wall))
     assert {each.wall for each in others} == {None}
     assert spent["plain"].forwards.low < spent["plain"].forwards.value < spent["plain"].forwards.high
 
