@@ -56,16 +56,16 @@ def strategies(
     tasks: Annotated[
         str,
         typer.Option(
-            help="Tasks, with commas between: gym, FILE.jsonl, gsm8k:FILE, and lm-eval:TASK for what an installed lm_eval "
-            "knows, a task's FILE.yaml among them; behind it may stand :METRIC, and :FILTER behind that."
+            help="Tasks, with commas between: gym, FILE.jsonl, gsm8k:FILE, and lm-eval:TASK for what an installed "
+            "lm_eval knows, a task's FILE.yaml among them; behind it may stand :METRIC, and :FILTER behind that."
         ),
     ] = "gym",
     grader: Annotated[
         str | None,
         typer.Option(
             help="Of answers to a FILE.jsonl: exact (when left out), contains, number, regex, none, or "
-            "python:FILE.py:NAME or python:MODULE:NAME, a function of yours that is called in a process of its own with the "
-            "answer and the line's fields, for a grade from 0 to 1 within a minute."
+            "python:FILE.py:NAME or python:MODULE:NAME, a function of yours, called in a process of its own with "
+            "the answer and the line's fields, for a grade from 0 to 1 within a minute."
         ),
     ] = None,
     limit: Annotated[
