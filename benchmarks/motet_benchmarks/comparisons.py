@@ -97,11 +97,11 @@ def unpaired(
     if not first or not second:
         raise ValueError("both must hold at least one figure")
     if shares or binary(first, second):
-        low, high = intervals.of_shares(first, second, paired=False)
+        method, (low, high) = "Newcombe's hybrid score", intervals.of_shares(first, second, paired=False)
     else:
-        low, high = intervals.of_others(first, second)
+        method, (low, high) = "Welch's", intervals.of_others(first, second)
     one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    found = Difference(float(one.mean() - other.mean()), low, high, 0, 0)
+    found = Difference(float(one.mean() - other.mean()), low, high, 0, 0, method)
     count = len(one) + len(other)
     if np.ptp(np.concatenate([one, other])) == 0:
         return Tested(found, 1.0, SHUFFLE, count)

@@ -47,6 +47,8 @@ class Difference:
     """Instances that only the first way answers right, or more often."""
     losses: int
     """Instances that only the second way answers right, or more often."""
+    method: str = "bootstrap over problems"
+    """How the interval was found; so what is on record was, that doesn't say it."""
 
 
 def share(right: Sequence[bool]) -> Share:
@@ -84,12 +86,12 @@ def difference(first: Sequence[float], second: Sequence[float], *, shares: bool 
     each = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     gains, losses = int((each > 0).sum()), int((each < 0).sum())
     if binary(first, second):
-        low, high = intervals.of_pairs(gains, losses, len(first))
+        method, (low, high) = "Bonett and Price", intervals.of_pairs(gains, losses, len(first))
     elif shares:
-        low, high = intervals.of_shares(first, second, paired=True)
+        method, (low, high) = "Newcombe's hybrid score", intervals.of_shares(first, second, paired=True)
     else:
-        low, high = intervals.of_figures(first, second)
-    return Difference(float(each.mean()), low, high, gains, losses)
+        method, (low, high) = "Student's", intervals.of_figures(first, second)
+    return Difference(float(each.mean()), low, high, gains, losses, method)
 
 
 def binary(*columns: Sequence[float]) -> bool:

@@ -55,6 +55,7 @@ def adapters_card(made: MadeAdapters, pair: Results, shares: Mapping[str, float]
                 judged=_words(len(judges)),
                 strength=measured.strength,
                 plausibility=measured.plausibility,
+                method=measured.sft_gain.method,
             ),
             row(
                 "answers that are right",
@@ -109,7 +110,7 @@ it might have said instead. All three take {minutes} minutes of training on {thr
 _MEASURED = """\
 The same {count} test problems a family as above, {seeds} trainings on different problems, {judged} of `{reward}`; the
 first seed's adapters are bundled, whichever fared best. Intervals are 95% (Wilson for shares; differences: every
-problem's mean over the seeds, Newcombe's hybrid score). The contrast is that of the pair, strength {strength} and
+problem's mean over the seeds, {method}). The contrast is that of the pair, strength {strength} and
 plausibility {plausibility}, chosen without adapters. Recipe and rates were chosen on the validation split.
 """
 

@@ -41,6 +41,7 @@ def card(record: Record, results: Results) -> str:
                 count=results.count,
                 strength=results.strength,
                 plausibility=results.plausibility,
+                method=results.overall.against_greedy.method,
             ),
             "| | expert | amateur | contrast | contrast minus expert | gains / losses |",
             "|---|---|---|---|---|---|",
@@ -83,7 +84,7 @@ does. Where it does no better than the amateur below, it has not learned the fam
 
 _MEASURED = """\
 Greedy decoding, exact graders, up to {count} different held-out problems of each family, with 95%
-intervals (Wilson for shares, Bonett and Price for differences). Strength {strength} and plausibility
+intervals (Wilson for shares, {method} for differences). Strength {strength} and plausibility
 {plausibility} were chosen on the validation split. Measured by `motet models evaluate`, with which `make models` ends.
 """
 

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,12 @@ def test_the_first_steps_are_kept_where_the_server_dies_in_a_later_one(tmp_path:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_whoever_ends_it_keeps_what_was_measured(number: signal.Signals, tmp_path: Path):
+def test_whoever_ends_it_keeps_what_was_measured(
+    number: signal.Signals, tmp_path: Path, request: pytest.FixtureRequest
+):
+    # A shell's job in the background is started deaf to Ctrl-C.
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     fake = QueueingFake()
 
     def reply(body: dict[str, object]) -> str:
