@@ -150,4 +150,5 @@ class Session:
 
         await together([one_after_the_other() for _ in range(self.concurrency)])
         if failures:
-            raise failures[0]
+            # An endpoint that fails isn't taken for one that refuses.
+            raise next((failure for failure in failures if not refuses(failure)), failures[0])
