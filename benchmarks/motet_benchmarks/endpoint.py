@@ -28,7 +28,7 @@ CONTACT_SECONDS = 30.0
 CONNECT_RETRIES = 2
 #: Where a key comes from that the endpoints want. Keys for other services stay at home: a URL may lead anywhere.
 KEY_VARIABLE = "MOTET_API_KEY"
-MODELS = "/v1/models"
+MODELS, CHAT = "/v1/models", "/v1/chat/completions"
 #: How every path begins, and an address that ends with another version of its own, which counts in its place.
 _VERSION, _OTHER_VERSION = "/v1", re.compile(r"/v\d\w*(/openai)?$")
 
@@ -155,9 +155,7 @@ class Endpoint:
         Raises BenchmarkError if the endpoint refuses or ignores `contrast`.
         """
         body = {"messages": list(messages), "max_tokens": tokens}
-        return await self._ask(
-            "/v1/chat/completions", body, contrast, lambda choice: choice["message"]["content"] or ""
-        )
+        return await self._ask(CHAT, body, contrast, lambda choice: choice["message"]["content"] or "")
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """The JSON answer to ``body``, whatever it asks. Raises BenchmarkError if the endpoint refuses."""

@@ -18,7 +18,7 @@ class Refused(BenchmarkError):
 
 
 class Busy(Refused):
-    """A request that an endpoint, or what stands before it, had no time for: nothing was generated."""
+    """A request that an endpoint, or what stands before it, had no time for, and that may be asked again."""
 
     def __init__(self, sentence: str, status: int, *, said: str, after: float | None = None) -> None:
         """``after`` so many seconds it wants to be asked again, where it says so."""

@@ -12,7 +12,8 @@ import httpx
 
 from motet_benchmarks.errors import BenchmarkError, Busy, Refused
 
-#: An endpoint that answers so has generated nothing. A gateway that gave up waiting (504) may have had it at work.
+#: What an endpoint answers that had no time, and a gateway that hasn't reached it. One that gave up waiting for it
+#: (504) may have had it at work, which isn't to be paid for twice.
 BUSY = frozenset({429, 502, 503})
 #: It wants a key, or another one.
 LOCKED = frozenset({401, 403})

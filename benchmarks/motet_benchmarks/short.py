@@ -87,7 +87,12 @@ def _measure(out: Path, count: int, seconds: float, seed: int, where: Circumstan
         )
     )
     # With the run, whose report shows them: beside it are those of all cases, which take an hour.
-    kernels.measure(dataclasses.replace(kernels.SHORT, seed=seed), where=where, out=beside)
+    kernels.measure(
+        dataclasses.replace(kernels.SHORT, seed=seed),
+        where=where,
+        out=beside,
+        tell=lambda tables, paths: show(tables, [out / FOLDER / path.name for path in paths]),
+    )
     return beside
 
 

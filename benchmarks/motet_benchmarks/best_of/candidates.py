@@ -20,10 +20,9 @@ from motet_benchmarks.best_of.plan import (
     Plan,
     Recipe,
 )
-from motet_benchmarks.endpoint import Endpoint, together
+from motet_benchmarks.endpoint import CHAT, Endpoint, together
 from motet_benchmarks.errors import BenchmarkError
 
-CHAT = "/v1/chat/completions"
 #: Judges that score while the candidates are chosen among, beside the reward that chooses.
 REPORTED = (LIKELIHOOD, TOTAL, CERTAINTY, IMPLICIT)
 #: The policy's own distribution, untouched.

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from motet_benchmarks.best_of.candidates import CHAT, DRAWN, said
+from motet_benchmarks.best_of.candidates import DRAWN, said
 from motet_benchmarks.best_of.plan import REWARD, Plan
 from motet_benchmarks.best_of.speed import prompts
-from motet_benchmarks.endpoint import Endpoint, together
+from motet_benchmarks.endpoint import CHAT, Endpoint, together
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.statistics import Interval, percentiles
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import count, islice
 
 from motet_benchmarks import gym
-from motet_benchmarks.best_of.candidates import CHAT, DRAWN, said
+from motet_benchmarks.best_of.candidates import DRAWN, said
 from motet_benchmarks.best_of.plan import REWARD, Plan
-from motet_benchmarks.endpoint import Endpoint, together
+from motet_benchmarks.endpoint import CHAT, Endpoint, together
 from motet_benchmarks.errors import BenchmarkError
 from motet_benchmarks.statistics import Interval, median, ratio
 

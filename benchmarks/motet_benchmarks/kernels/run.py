@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +22,20 @@ from motet_benchmarks.results import Grid, check_folder, show
 RIVAL_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, ImportError, OSError)
 
 
-def measure(plan: Plan, *, where: Circumstances, out: Path) -> None:
+def measure(
+    plan: Plan,
+    *,
+    where: Circumstances,
+    out: Path,
+    tell: Callable[[list[Grid], list[Path]], None] = show,
+) -> None:
     """Measure, and write the files after every job; in the end, whatever brings it about, print the tables.
 
     Args:
         plan: what to measure.
         where: this machine before anything was started.
         out: the folder for the files.
+        tell: prints the tables, and where the files are.
 
     Raises BenchmarkError for whatever the user can mend, and for a result of ours that eager PyTorch disagrees with.
     """
@@ -49,7 +56,7 @@ def measure(plan: Plan, *, where: Circumstances, out: Path) -> None:
                     written[:] = [report.write(out, plan, device, measured, where)]
     finally:
         for tables, paths in written:
-            show(tables, paths)
+            tell(tables, paths)
 
 
 def _add(measured: Measured, case: Case, plan: Plan, found: Rivals, clock: Clock) -> Measured:

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from motet_benchmarks.endpoint import CHAT
 from motet_benchmarks.errors import BenchmarkError, Refused
 from motet_benchmarks.strategies.cost import cost_of
 from motet_benchmarks.strategies.declined import declined
 from motet_benchmarks.strategies.folder import Key
 from motet_benchmarks.strategies.records import Run, Sample, Strategy
 from motet_benchmarks.strategies.refusing import UNREADABLE, Ignored
-from motet_benchmarks.strategies.streaming import CHAT, MALFORMED, Said, StreamingEndpoint, pace
+from motet_benchmarks.strategies.streaming import MALFORMED, Said, StreamingEndpoint, pace
 from motet_benchmarks.strategies.tasks.task import Problem, Task
 
 #: Fields of a request that bound an answer.

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from motet_benchmarks.endpoint import Endpoint, together
+from motet_benchmarks.endpoint import CHAT, Endpoint, together
 from motet_benchmarks.errors import BenchmarkError, Refused
 from motet_benchmarks.strategies.judging import (
     BINDINGS,
@@ -28,7 +28,6 @@ from motet_benchmarks.strategies.refusing import UNREADABLE
 from motet_benchmarks.strategies.winning import Pair
 
 JUDGEMENTS_FILE = "judgements.jsonl"
-CHAT = "/v1/chat/completions"
 _SAID = 200
 
 
@@ -201,7 +200,7 @@ class Judging:
         try:
             return str(answer["choices"][0]["message"]["content"] or "")
         except (KeyError, IndexError, TypeError) as error:
-            raise BenchmarkError(f"{self.endpoint.url}{CHAT}: not an OpenAI answer: {error!r}") from None
+            raise BenchmarkError(f"{self.endpoint.place(CHAT)}: not an OpenAI answer: {error!r}") from None
 
     def _keep(self, question: Question, said: Verdict | None, words: str) -> None:
         """Writes the judgement of each pair that the question is about, unless it is there."""

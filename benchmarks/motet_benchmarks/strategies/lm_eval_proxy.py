@@ -20,8 +20,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from motet_benchmarks.endpoint import CHAT
 from motet_benchmarks.errors import BenchmarkError, Refused
-from motet_benchmarks.strategies.streaming import CHAT
 
 #: Gives the text that a request is answered with. Raises BenchmarkError.
 Answering = Callable[[dict[str, Any]], Awaitable[str]]

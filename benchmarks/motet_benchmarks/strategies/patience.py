@@ -1,4 +1,4 @@
-"""Asking again where an endpoint had no time or was gone: nothing was generated, so nothing is asked for twice."""
+"""Asking again where an endpoint had no time or was gone, and has answered nothing."""
 
 from __future__ import annotations
 

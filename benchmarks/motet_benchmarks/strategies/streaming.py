@@ -14,12 +14,11 @@ from typing import Any
 import httpx
 
 from motet_benchmarks import refusals
-from motet_benchmarks.endpoint import KEY_VARIABLE, MODELS, Endpoint
+from motet_benchmarks.endpoint import CHAT, CONTACT_SECONDS, KEY_VARIABLE, MODELS, Endpoint
 from motet_benchmarks.errors import BenchmarkError, Refused
 from motet_benchmarks.events import events
 from motet_benchmarks.strategies.patience import Patience
 
-CHAT = "/v1/chat/completions"
 #: Who owns the models of a vLLM server, as it says.
 VLLM = ("vllm", "motet")
 #: What is raised where an answer lacks something that OpenAI's have.
@@ -110,7 +109,7 @@ class StreamingEndpoint(Endpoint):
 
         Raises BenchmarkError where it doesn't answer.
         """
-        payload = await self._request("GET", MODELS)
+        payload = await self._request("GET", MODELS, seconds=CONTACT_SECONDS)
         try:
             return payload["data"][0].get("owned_by") in VLLM
         except (KeyError, IndexError, TypeError, AttributeError):

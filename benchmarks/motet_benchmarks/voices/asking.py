@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from motet_benchmarks import gym
-from motet_benchmarks.endpoint import Endpoint, together
+from motet_benchmarks.endpoint import CHAT, Endpoint, together
 from motet_benchmarks.errors import BenchmarkError, Refused
 from motet_benchmarks.statistics import Share, share
 from motet_benchmarks.voices.plan import Plan
 from motet_benchmarks.voices.series import BASE, Series, Setting
-
-CHAT = "/v1/chat/completions"
 
 
 @dataclass(frozen=True, slots=True)

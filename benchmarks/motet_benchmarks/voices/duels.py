@@ -9,9 +9,8 @@ from itertools import count, islice
 from typing import Any
 
 from motet_benchmarks import gym
-from motet_benchmarks.endpoint import Endpoint, together
+from motet_benchmarks.endpoint import CHAT, Endpoint, together
 from motet_benchmarks.errors import BenchmarkError
-from motet_benchmarks.voices.asking import CHAT
 from motet_benchmarks.voices.plan import Plan
 from motet_benchmarks.voices.series import BASE, DPO
 
