@@ -166,10 +166,13 @@ def test_whoever_ends_it_keeps_what_was_measured(
     # A shell's job in the background is started deaf to Ctrl-C.
     request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    fake = QueueingFake()
+    fake, sent = QueueingFake(), False
 
     def reply(body: dict[str, object]) -> str:
-        if len(fake.bodies) == 12:
+        nonlocal sent
+        # Two may come before either is answered, so that nobody need see exactly twelve.
+        if len(fake.bodies) >= 12 and not sent:
+            sent = True
             os.kill(os.getpid(), number)
         return "some words"
 
